@@ -1,0 +1,34 @@
+"""otgrad: semi-discrete entropic optimal transport and its gradient for learning generative models.
+
+Names are loaded on first use, so that `import otgrad` costs nothing where torch is not needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otgrad.asgd import StepRule
+    from otgrad.costs import Cost
+    from otgrad.estimator import SemiDiscreteOT
+    from otgrad.measures import DiscreteMeasure
+    from otgrad.pool import solve_pool
+
+__version__ = "0.1.0"
+__all__ = ["Cost", "DiscreteMeasure", "SemiDiscreteOT", "StepRule", "solve_pool"]
+
+_ROOMS = {
+    "Cost": "costs",
+    "DiscreteMeasure": "measures",
+    "SemiDiscreteOT": "estimator",
+    "StepRule": "asgd",
+    "solve_pool": "pool",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its room (PEP 562)."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'otgrad' has no attribute {name!r}")
+    return getattr(import_module(f"otgrad.{_ROOMS[name]}"), name)

@@ -1,0 +1,126 @@
+"""Stochastic ascent on the semi-dual: fresh points at every step, one of three step rules, averaged iterate.
+
+With g = nu - p the batch's psi-gradient, p its marginal, b the batch size and S the spread of the cost:
+
+    scaled    psi_j += c max(lam / nu_j, 0.3 S sqrt(min(b, 1 / nu_j) / nu_j)) g_j / k^power
+    sinkhorn  psi_j -= lam log(1 + eta_k (p_j / nu_j - 1)),   eta_k = c / (1 + k)^power   (online Sinkhorn)
+    plain     psi_j += c g_j / k^power,                       power = 0: the authors' constant step
+
+`scaled` is a gradient step preconditioned by the weights. Its first length is the inverse curvature: F bends in psi_j
+by at most nu_j / lam; with uniform nu it is the step n lam. At lam = 0, or lam too small for the curvature to matter,
+the second takes over: S is how far psi has to go, and sqrt(nu_j / b) the noise of g_j when rows fall on one atom.
+c = 1 was within a factor 2 of the best of {0.3, 1, 3} on two atoms, 60 random atoms of unequal mass, and MNIST.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from otgrad.costs import Cost
+from otgrad.ctransform import psi_step
+from otgrad.measures import DiscreteMeasure
+
+SPREAD_FRACTION = 0.3  # of the spread S; 0.1 is slower, 1 too noisy (MNIST, lam = 0 and 0.001)
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """How psi moves.
+
+    Attributes:
+        kind: "scaled" (default), "sinkhorn" (lam > 0 only) or "plain" (the authors').
+        c: multiplier of the step; for "plain" the step itself, in units of the cost.
+        power: exponent of the decay k^-power.
+        averaging: degree a of the polynomial average, whose weights grow like k^a (0: plain mean,
+            None: no average, the last iterate). Shamir and Zhang 2013.
+
+    Raises:
+        ValueError: on an unknown kind or a value out of range.
+    """
+
+    kind: Literal["scaled", "sinkhorn", "plain"] = "scaled"
+    c: float = 1.0
+    power: float = 0.5
+    averaging: float | None = 3.0
+
+    def __post_init__(self) -> None:
+        """Refuse rules that define no step."""
+        if self.kind not in ("scaled", "sinkhorn", "plain"):
+            raise ValueError(f"step rule = {self.kind!r}: give 'scaled', 'sinkhorn' or 'plain'")
+        if not 0 < self.c < math.inf:
+            raise ValueError(f"step rule c = {self.c}: give a positive finite number")
+        if not 0 <= self.power <= 1:
+            raise ValueError(f"step rule power = {self.power}: give a number in [0, 1]")
+        if self.averaging is not None and not self.averaging >= 0:
+            raise ValueError(f"step rule averaging = {self.averaging}: give a number >= 0 or null")
+
+
+@dataclass
+class AsgdState:
+    """Iterate psi (n,), its average (n,), the step counter k and the cost's spread (0 until it is known)."""
+
+    psi: Tensor
+    average: Tensor
+    k: int = 0
+    spread: float = 0.0
+
+    @classmethod
+    def zeros(cls, target: DiscreteMeasure) -> AsgdState:
+        """Start from psi = 0."""
+        return cls(torch.zeros_like(target.nu), torch.zeros_like(target.nu))
+
+    def restarted(self) -> AsgdState:
+        """Warm start: begin a new run of steps from the average, with the counter at 0 and the spread as it then is."""
+        return AsgdState(self.average.clone(), self.average.clone())
+
+
+def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, cost: Cost, rule: StepRule) -> Tensor:
+    """Move `state` by one step on the batch x (b, d), in place.
+
+    Returns:
+        the batch's psi-gradient nu - p (n,) at the iterate before the step.
+
+    Raises:
+        ValueError: for the "sinkhorn" rule at lam == 0.
+        FloatingPointError: if psi is no longer finite.
+    """
+    if rule.kind == "scaled" and state.spread == 0:
+        state.spread = cost_spread(x, target, cost)
+    _, grad = psi_step(x, target, state.psi, lam, cost)
+    state.k += 1
+    state.psi += _increment(grad, target, lam, rule, state, len(x))
+    if not bool(torch.isfinite(state.psi).all()):
+        reason = f"lower the step c = {rule.c}" if bool(torch.isfinite(x).all()) else "the points are not finite"
+        raise FloatingPointError(f"psi is not finite after inner step {state.k}: {reason}")
+    if rule.averaging is None:
+        state.average.copy_(state.psi)
+    else:
+        state.average.lerp_(state.psi, (rule.averaging + 1) / (rule.averaging + state.k))
+    return grad
+
+
+def cost_spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> float:
+    """Standard deviation of c(x_i, .) under nu, averaged over at most 16 of the points; in units of the cost."""
+    c = cost.matrix(x[:16], target.positive.y)
+    mean = c @ target.positive.nu
+    variance = (c - mean[:, None]).square() @ target.positive.nu
+    return float(variance.sqrt().mean())
+
+
+def _increment(grad: Tensor, target: DiscreteMeasure, lam: float, rule: StepRule, state: AsgdState, b: int) -> Tensor:
+    if rule.kind == "plain":
+        return rule.c / state.k**rule.power * grad
+    per_mass = torch.where(target.nu > 0, 1 / target.nu, 0.0)
+    if rule.kind == "scaled":
+        noise_step = SPREAD_FRACTION * state.spread * (per_mass.clamp(max=b) * per_mass).sqrt()
+        return rule.c / state.k**rule.power * torch.maximum(lam * per_mass, noise_step) * grad
+    excess = -grad * per_mass  # p_j / nu_j - 1
+    if lam == 0:
+        raise ValueError("step rule 'sinkhorn' needs lam > 0: use 'scaled' at lam = 0")
+    eta = min(rule.c / (1 + state.k) ** rule.power, 0.99)  # at eta = 1 an atom no point reaches would go to infinity
+    return -lam * torch.log1p(eta * excess)

@@ -1,0 +1,96 @@
+"""Ground costs c(x, y) = ||x - y||^p / scale, with the two products that the solvers need."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+_NAMED_POWERS = {"sqeuclidean": 2.0, "euclidean": 1.0}
+_DIRECT_DISTANCE_MAX_DIM = 16  # below, differences are formed one by one: no cancellation, and as fast
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Ground cost c(x, y) = ||x - y||^p / scale.
+
+    Attributes:
+        p: exponent of the Euclidean norm, > 0 (2: squared Euclidean, the papers' default; 1: Euclidean).
+        scale: divisor, > 0, in units of ||x - y||^p; 1 leaves the cost raw.
+
+    Raises:
+        ValueError: if p or scale is not a positive finite number.
+    """
+
+    p: float = 2.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse exponents and scales that define no cost."""
+        for name in ("p", "scale"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"cost {name} = {value}: give a positive finite number")
+
+    @classmethod
+    def from_name(cls, cost: str | float | Cost) -> Cost:
+        """Read a cost from "sqeuclidean", "euclidean", an exponent p, or a Cost.
+
+        Raises:
+            ValueError: if the name is unknown.
+        """
+        if isinstance(cost, Cost):
+            return cost
+        if isinstance(cost, str):
+            if cost not in _NAMED_POWERS:
+                raise ValueError(f"cost = {cost!r}: give 'sqeuclidean', 'euclidean' or an exponent p > 0")
+            return cls(p=_NAMED_POWERS[cost])
+        return cls(p=float(cost))
+
+    def normalized(self, y: Tensor, nu: Tensor) -> Cost:
+        """Divide by sum_j nu_j ||y_j||^p, so that lam has the same meaning on every data set.
+
+        Args:
+            y: atoms (n, d).
+            nu: their masses (n,), summing to 1.
+
+        Returns:
+            the same cost with `scale` set; the raw cost's scale is replaced, not multiplied.
+
+        Raises:
+            ValueError: if all the mass sits at the origin.
+        """
+        norms = torch.linalg.vector_norm(y, dim=1) ** self.p
+        scale = float((nu.double() * norms.double()).sum())
+        if scale <= 0:
+            raise ValueError("normalize = True: mean ||y||^p is 0; use normalize = False")
+        return replace(self, scale=scale)
+
+    def matrix(self, x: Tensor, y: Tensor) -> Tensor:
+        """All pairs c(x_i, y_j), differentiable in x.
+
+        Args:
+            x: points (b, d).
+            y: atoms (n, d), same dtype and device.
+
+        Returns:
+            (b, n), in units of ||x - y||^p / scale.
+        """
+        if self.p == 2:
+            return self._squared_distances(x, y) / self.scale
+        return self.distances(x, y) ** self.p / self.scale
+
+    def distances(self, x: Tensor, y: Tensor) -> Tensor:
+        """Euclidean distances (b, n), with derivative 0 where x_i = y_j."""
+        direct = x.shape[1] <= _DIRECT_DISTANCE_MAX_DIM
+        mode = "donot_use_mm_for_euclid_dist" if direct else "use_mm_for_euclid_dist"
+        return torch.cdist(x, y, compute_mode=mode)
+
+    @staticmethod
+    def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+        if x.shape[1] <= _DIRECT_DISTANCE_MAX_DIM:
+            return (x[:, None, :] - y[None, :, :]).square().sum(-1)
+        sq = x.square().sum(1)[:, None] + y.square().sum(1)[None, :] - 2 * x @ y.T
+        return sq.clamp(min=0)

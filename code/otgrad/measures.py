@@ -1,0 +1,150 @@
+"""The two measures of the problem: weighted atoms (the data law nu) and latent laws (zeta)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+Sampler = Callable[[int, "torch.Generator | None"], Tensor]
+"""A law one can draw from: (batch_size, generator) -> points (b, d)."""
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteMeasure:
+    """Data law nu = sum_j nu_j delta_{y_j}.
+
+    Attributes:
+        y: atoms (n, d), floating point.
+        nu: masses (n,), >= 0, summing to 1, same dtype and device as y. Atoms of zero mass are kept in
+            place but leave every transform and every sum.
+
+    Raises:
+        ValueError: on a wrong shape, a non-finite entry, a negative mass, a total other than 1, or a positive
+            mass below the smallest normal number of the dtype.
+    """
+
+    y: Tensor
+    nu: Tensor
+
+    def __post_init__(self) -> None:
+        """Check once, so that the kernels need not."""
+        if self.y.ndim != 2 or 0 in self.y.shape:
+            raise ValueError(f"y has shape {tuple(self.y.shape)}: give n >= 1 atoms as (n, d)")
+        if self.y.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"y has dtype {self.y.dtype}: convert it to float32 or float64")
+        if self.nu.shape != (self.n,):
+            raise ValueError(f"nu has shape {tuple(self.nu.shape)}: give one mass per atom, ({self.n},)")
+        if not bool(torch.isfinite(self.y).all()):
+            raise ValueError("y has entries that are not finite: remove or repair those atoms")
+        _check_masses(self.nu)
+
+    @classmethod
+    def from_atoms(cls, y: Tensor, nu: Tensor | None = None) -> DiscreteMeasure:
+        """Build the measure from atoms (n, d) and masses (n,) of any positive total (None: uniform)."""
+        if nu is None:
+            nu = torch.ones(y.shape[:1], dtype=torch.float64, device=y.device)
+        nu = torch.as_tensor(nu, dtype=torch.float64, device=y.device)
+        total = nu.sum()
+        if not bool(torch.isfinite(total)) or float(total) <= 0:
+            raise ValueError(f"nu sums to {float(total)}: give masses >= 0 with a positive finite total")
+        return cls(y, (nu / total).to(y.dtype))
+
+    @property
+    def n(self) -> int:
+        """Number of atoms, those of zero mass included."""
+        return self.y.shape[0]
+
+    @cached_property
+    def y_sq(self) -> Tensor:
+        """Squared norms ||y_j||^2 (n,)."""
+        return self.y.square().sum(1)
+
+    @cached_property
+    def support(self) -> Tensor | None:
+        """Indices of the atoms with positive mass, or None if that is all of them."""
+        return None if bool((self.nu > 0).all()) else torch.nonzero(self.nu).squeeze(1)
+
+    @cached_property
+    def positive(self) -> DiscreteMeasure:
+        """The same law without its atoms of zero mass."""
+        return self if self.support is None else DiscreteMeasure(self.y[self.support], self.nu[self.support])
+
+    def center(self, psi: Tensor) -> Tensor:
+        """Fix the gauge: shift psi (n,) so that <nu, psi> = 0, and set it to 0 where there is no mass."""
+        shifted = psi - torch.dot(self.nu, psi)
+        return shifted if self.support is None else torch.where(self.nu > 0, shifted, 0.0)
+
+
+def _check_masses(nu: Tensor) -> None:
+    tiny = torch.finfo(nu.dtype).tiny
+    if not bool(torch.isfinite(nu).all()) or bool((nu < 0).any()):
+        raise ValueError("nu has a negative or non-finite mass: give masses >= 0")
+    if abs(float(nu.double().sum()) - 1) > 1e-4:
+        raise ValueError(f"nu sums to {float(nu.double().sum()):.6g}: divide it by its sum")
+    if bool(((nu > 0) & (nu < tiny)).any()):
+        raise ValueError(f"nu has a positive mass below {tiny:.1e}: set it to 0 or use float64")
+
+
+@dataclass(frozen=True)
+class Dirac:
+    """Latent law delta_{z0}: every draw is the point z0 (k,)."""
+
+    z0: tuple[float, ...]
+    dtype: torch.dtype = torch.float64
+
+    def __call__(self, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return z0 repeated, (batch_size, k)."""
+        return torch.tensor(self.z0, dtype=self.dtype).expand(batch_size, -1)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Uniform law on the segment from `start` to `end`, both (k,)."""
+
+    start: tuple[float, ...]
+    end: tuple[float, ...]
+    dtype: torch.dtype = torch.float64
+
+    def __call__(self, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw (batch_size, k)."""
+        t = torch.rand(batch_size, 1, generator=generator, dtype=self.dtype)
+        start, end = (torch.tensor(point, dtype=self.dtype) for point in (self.start, self.end))
+        return start + t * (end - start)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform law on [low, high]^k; drawn on the generator's device."""
+
+    k: int
+    low: float = -1.0
+    high: float = 1.0
+    dtype: torch.dtype = torch.float32
+
+    def __call__(self, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw (batch_size, k)."""
+        z = torch.rand(batch_size, self.k, generator=generator, dtype=self.dtype, device=_device(generator))
+        return self.low + (self.high - self.low) * z
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Isotropic normal law N(mean, std^2 I_k); drawn on the generator's device."""
+
+    k: int
+    mean: float = 0.0
+    std: float = 1.0
+    dtype: torch.dtype = torch.float32
+
+    def __call__(self, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw (batch_size, k)."""
+        z = torch.randn(batch_size, self.k, generator=generator, dtype=self.dtype, device=_device(generator))
+        return self.mean + self.std * z
+
+
+def _device(generator: torch.Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device

@@ -1,0 +1,192 @@
+"""Exact solver on a fixed pool of points: the reference that every other solver is judged by.
+
+Newton's method on the smaller of the two dual problems, in float64, with lam decreased from the spread of the cost
+to its target. Independent of POT.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from otgrad.costs import Cost
+from otgrad.measures import DiscreteMeasure
+
+LAM_DECREASE = 4.0  # factor between two stages: Newton then needs a handful of steps per stage
+MAX_NEWTON_STEPS = 200  # per stage
+UNREGULARISED_GAP = 1e-4  # relative duality gap at which lam == 0 is solved
+
+
+@dataclass(frozen=True)
+class PoolSolution:
+    """Optimum of the semi-dual on a pool.
+
+    Attributes:
+        psi: potential (n,), float64, gauge <nu, psi> = 0, 0 on atoms without mass.
+        value: F(psi), in units of the cost: OT_c^lam of the pool (lam > 0), a lower bound of OT_c (lam == 0).
+        marginal_error: L1 error of the second marginal (lam > 0); nan at lam == 0, where the plan is not smooth.
+        gap: upper bound on OT - value (0 up to rounding for lam > 0).
+        newton_steps: number of linear systems solved.
+    """
+
+    psi: Tensor
+    value: float
+    marginal_error: float
+    gap: float
+    newton_steps: int
+
+
+def solve_pool(
+    x: Tensor,
+    weights: Tensor | None,
+    y: Tensor,
+    nu: Tensor | None,
+    lam: float,
+    cost: str | float | Cost = "sqeuclidean",
+    tol: float = 1e-10,
+) -> PoolSolution:
+    """Maximise F(psi) = sum_i w_i psi^{c,lam}(x_i) + <nu, psi> exactly.
+
+    At lam == 0 the maximiser is not unique and F not smooth: lam is decreased until the
+    primal cost of the rounded plan exceeds F(psi) by less than 1e-4 of the value (or 1e-8 of the cost's spread).
+
+    Args:
+        x: pool (b, d).
+        weights: its masses (b,), or None for uniform.
+        y: atoms (n, d).
+        nu: their masses (n,), zeros allowed, or None for uniform.
+        lam: regularisation >= 0, in units of the cost.
+        cost: ground cost.
+        tol: L1 error of the marginals at which to stop (lam > 0), or the rounding floor 1e-14 spread(c) / lam if larger.
+
+    Returns:
+        the solution; everything in it is float64 on the device of y.
+
+    Raises:
+        ValueError: on bad shapes, masses or lam.
+        RuntimeError: if Newton's method does not reach tol.
+    """
+    if not 0 <= lam < math.inf:
+        raise ValueError(f"lam = {lam}: give a finite number >= 0")
+    source = DiscreteMeasure.from_atoms(x.double(), weights)
+    target = DiscreteMeasure.from_atoms(y.double(), nu)
+    if source.y.shape[1] != target.y.shape[1]:
+        raise ValueError(f"x is {source.y.shape[1]} wide and y {target.y.shape[1]}: give points of one space")
+    matrix = Cost.from_name(cost).matrix(source.positive.y, target.positive.y)
+    pair = _Pair(matrix, source.positive.nu, target.positive.nu)
+    if lam > 0:
+        psi, steps = pair.solve(lam, tol)
+        gap, error = 0.0, float(pair.semidual(psi, lam)[1].abs().sum())
+    else:
+        psi, steps, gap = pair.solve_unregularised()
+        error = math.nan
+    value = pair.semidual(psi, lam)[0]
+    full = torch.zeros(target.n, dtype=torch.float64, device=y.device)
+    full[target.nu > 0] = psi
+    return PoolSolution(target.center(full), value, error, gap, steps)
+
+
+class _Pair:
+    """Two discrete laws, w on the rows and nu on the columns of a cost matrix (b, n), all masses positive."""
+
+    def __init__(self, matrix: Tensor, w: Tensor, nu: Tensor) -> None:
+        self.matrix, self.w, self.nu = matrix, w, nu
+        self.spread = max(float(matrix.max() - matrix.min()), 1e-12 * float(matrix.abs().max()), 1e-100)
+
+    def transposed(self) -> _Pair:
+        return _Pair(self.matrix.T, self.nu, self.w)
+
+    def transform(self, psi: Tensor, lam: float) -> Tensor:
+        """psi^{c,lam} on the rows (b,)."""
+        if lam == 0:
+            return (self.matrix - psi).amin(dim=1)
+        return -lam * torch.logsumexp((psi - self.matrix) / lam + self.nu.log(), dim=1)
+
+    def plan(self, psi: Tensor, lam: float) -> Tensor:
+        """Assignment of each row (b, n), times its mass; its first marginal is w."""
+        return self.w[:, None] * torch.softmax((psi - self.matrix) / lam + self.nu.log(), dim=1)
+
+    def semidual(self, psi: Tensor, lam: float) -> tuple[float, Tensor]:
+        """F(psi) and, for lam > 0, its gradient (n,)."""
+        value = float(self.w @ self.transform(psi, lam) + self.nu @ psi)
+        return value, self.nu - self.plan(psi, lam).sum(0) if lam > 0 else torch.zeros_like(psi)
+
+    def solve(self, lam: float, tol: float) -> tuple[Tensor, int]:
+        """Anneal from the cost's spread down to lam on the smaller side; return psi (n,) and the step count."""
+        small = self if len(self.nu) <= len(self.w) else self.transposed()
+        u, steps = torch.zeros_like(small.nu), 0
+        for stage in _stages(self.spread, lam):
+            stage_tol = max(tol, 1e-14 * self.spread / lam) if stage == lam else 1e-3
+            u, used = small.newton(u, stage, stage_tol)
+            steps += used
+        return (u if small is self else small.transform(u, lam)), steps
+
+    def newton(self, u: Tensor, lam: float, tol: float) -> tuple[Tensor, int]:
+        """Damped Newton ascent on the columns' potential u until the marginal's L1 error is below tol."""
+        damping = 0.0
+        for step in range(MAX_NEWTON_STEPS):
+            value, grad = self.semidual(u, lam)
+            if float(grad.abs().sum()) <= tol:
+                return u, step
+            direction = self.newton_direction(u, grad, lam, damping)
+            moved = self.line_search(u, direction, value, grad, lam)
+            if moved is None:
+                damping = max(10 * damping, 1e-6)
+            else:
+                u, damping = moved, damping / 10 if damping > 1e-9 else 0.0
+        error = float(self.semidual(u, lam)[1].abs().sum())
+        raise RuntimeError(f"solve_pool: marginal error {error:.1e} > {tol:.1e} at lam = {lam:.3g}; raise lam or tol")
+
+    def newton_direction(self, u: Tensor, grad: Tensor, lam: float, damping: float) -> Tensor:
+        """Solve (diag(p) - P^T W P + nu nu^T + damping diag(nu)) du = lam grad; nu nu^T fixes the gauge."""
+        plan = self.plan(u, lam)
+        hessian = torch.outer(self.nu, self.nu) - plan.T @ (plan / self.w[:, None])
+        hessian.diagonal().add_(plan.sum(0))
+        for _ in range(40):  # a plan that nearly falls apart is singular to rounding: damp until it factors
+            factor, info = torch.linalg.cholesky_ex(hessian + torch.diag(damping * self.nu))
+            if int(info) == 0:
+                return lam * torch.cholesky_solve(grad[:, None], factor).squeeze(1)
+            damping = max(10 * damping, 1e-14)
+        raise RuntimeError(f"solve_pool: the Newton system is singular at lam = {lam:.3g}; raise lam")
+
+    def line_search(self, u: Tensor, du: Tensor, value: float, grad: Tensor, lam: float) -> Tensor | None:
+        """Halve the step until F rises (Armijo) or, at rounding level, until the gradient shrinks."""
+        slope, size = float(grad @ du), float(grad.abs().sum())
+        for halvings in range(30):
+            trial = u + 0.5**halvings * du
+            new_value, new_grad = self.semidual(trial, lam)
+            rises = new_value >= value + 1e-4 * 0.5**halvings * slope
+            if rises or float(new_grad.abs().sum()) < 0.5 * size:
+                return trial
+        return None
+
+    def solve_unregularised(self) -> tuple[Tensor, int, float]:
+        """Lower lam until the duality gap of the hard transform is small; return psi (n,), step count, gap."""
+        small = self if len(self.nu) <= len(self.w) else self.transposed()
+        u, steps, gap = torch.zeros_like(small.nu), 0, math.inf
+        for lam in _stages(self.spread, 1e-8 * self.spread):
+            u, used = small.newton(u, lam, 1e-4)
+            steps += used
+            psi = u if small is self else small.transform(u, lam)
+            value = self.semidual(psi, 0.0)[0]
+            gap = self.rounded_cost(psi, lam) - value
+            if gap <= UNREGULARISED_GAP * max(abs(value), UNREGULARISED_GAP * self.spread):
+                return psi, steps, gap
+        raise RuntimeError(f"solve_pool: duality gap {gap:.1e} at lam = 0 stays above {UNREGULARISED_GAP} of the value")
+
+    def rounded_cost(self, psi: Tensor, lam: float) -> float:
+        """Cost of psi's plan rounded to both marginals (Altschuler, Weed, Rigollet 2017, Algorithm 2)."""
+        plan = self.plan(psi, lam)
+        plan = plan * (self.nu / plan.sum(0)).clamp(max=1)
+        row_rest, column_rest = self.w - plan.sum(1), self.nu - plan.sum(0)
+        rest = torch.outer(row_rest, column_rest) / row_rest.sum().clamp(min=1e-300)
+        return float(((plan + rest) * self.matrix).sum())
+
+
+def _stages(spread: float, lam: float) -> list[float]:
+    """Decreasing regularisations from the cost's spread to lam, by about LAM_DECREASE each, ending on lam."""
+    count = max(0, math.ceil(math.log(spread / lam, LAM_DECREASE)))
+    return [lam * LAM_DECREASE**k for k in range(count, 0, -1)] + [lam]
