@@ -1,0 +1,41 @@
+"""The frame around a script's work: expected failures become one line, everything goes to the job's log."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_EXPECTED = ("ConfigError", "DataError", "DownloadError", "RunError", "FloatingPointError", "OSError", "MemoryError")
+_REMEDIES = {
+    "OutOfMemoryError": "out of memory on the GPU: use a smaller batch_size or n_train, or device=cpu",
+    "MemoryError": "out of memory: use a smaller batch_size or n_train",
+}
+
+
+@contextmanager
+def job(name: str, log: str | Path) -> Iterator[None]:
+    """Write to `log` how the job ended; turn an expected error into SystemExit with one line.
+
+    Args:
+        name: what the line begins with, such as the rule's name.
+        log: file to (over)write.
+
+    Raises:
+        SystemExit: for bad data, a run that cannot start, a number that is not finite, a full disk, out of memory.
+    """
+    log = Path(log)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    try:
+        yield
+    except Exception as error:
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        remedy = next((text for kind, text in _REMEDIES.items() if kind in kinds), None)
+        if remedy or any(kind in _EXPECTED for kind in kinds):
+            raise SystemExit(f"{name}: {remedy or ' '.join(str(error).split())}") from None
+        raise
+    log.write_text(f"{name}: done in {time.perf_counter() - start:.1f} s\n", encoding="utf-8")

@@ -1,0 +1,91 @@
+"""Generators: the MLP and the DCGAN of the paper's sequel, sized by the images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LATENT_DIM = 100
+
+
+def make_generator(kind: str, shape: tuple[int, int], seed: int) -> nn.Module:
+    """Build a generator z (b, 100) -> images (b, h w) in [0, 1], initialised from `seed` alone.
+
+    Args:
+        kind: "mlp" or "dcgan".
+        shape: (h, w) of the images.
+        seed: of torch's default initialisation; the global generator is left as it was.
+
+    Raises:
+        ValueError: if kind is unknown.
+    """
+    if kind not in ("mlp", "dcgan"):
+        raise ValueError(f"generator = {kind!r}: give 'mlp' or 'dcgan'")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return mlp(math.prod(shape)) if kind == "mlp" else Dcgan(shape)
+
+
+def mlp(dim: int) -> nn.Sequential:
+    """MLP 100-256-512-1024-dim with LeakyReLU(0.2) and a sigmoid; hidden widths at most 4 dim.
+
+    # ASSUME: the sequel's widths for 784 pixels; its activation is that of the earlier notebooks.
+    """
+    widths = [LATENT_DIM, *(min(width, 4 * dim) for width in (256, 512, 1024))]
+    layers: list[nn.Module] = []
+    for width_in, width_out in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], dim), nn.Sigmoid())
+
+
+class Dcgan(nn.Module):
+    """Transposed convolutions (kernel 3, stride 2) with batch normalisation and ReLU, and a sigmoid.
+
+    For 28 x 28 images: 1 -> 3 -> 7 -> 14 -> 28 with 256, 128, 64 and 1 channels (the sequel: nz 100, ngf 64, four
+    layers). Other sizes are halved, rounding down, until 1.
+    # ASSUME: the paddings, which are not known; these reach the image's size without cropping.
+    """
+
+    def __init__(self, shape: tuple[int, int], width: int = 64) -> None:
+        """Build for images of `shape` (h, w), with `width` channels before the last layer."""
+        super().__init__()
+        sizes = _halvings(shape)
+        count = len(sizes) - 1
+        channels = [LATENT_DIM, *(width * 2**k for k in range(count - 2, -1, -1)), 1]
+        layers: list[nn.Module] = []
+        for k in range(count):
+            layers.append(_upsample(channels[k], channels[k + 1], sizes[k], sizes[k + 1]))
+            if k < count - 1:
+                layers += [nn.BatchNorm2d(channels[k + 1]), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Sigmoid())
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map latents (b, 100) to images (b, h w)."""
+        return self.layers(z[:, :, None, None]).flatten(1)
+
+
+def _halvings(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    sizes = [shape]
+    while sizes[0] != (1, 1):
+        h, w = sizes[0]
+        sizes.insert(0, (max(h // 2, 1), max(w // 2, 1)))
+    return sizes
+
+
+def _upsample(
+    channels_in: int, channels_out: int, size_in: tuple[int, int], size_out: tuple[int, int]
+) -> nn.ConvTranspose2d:
+    """Transposed convolution from size_in to size_out, where each side is doubled (+ 0 or 1) or stays 1."""
+    (h, w), (h_out, w_out) = size_in, size_out
+    grows = (h_out != h, w_out != w)
+    doubles = (int(grows[0] and h_out == 2 * h), int(grows[1] and w_out == 2 * w))
+    return nn.ConvTranspose2d(
+        channels_in,
+        channels_out,
+        kernel_size=(3 if grows[0] else 1, 3 if grows[1] else 1),
+        stride=(2 if grows[0] else 1, 2 if grows[1] else 1),
+        padding=doubles,
+        output_padding=doubles,
+    )

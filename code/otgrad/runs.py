@@ -1,0 +1,176 @@
+"""What a training run is: its frozen configuration, its checkpoints, and the record of how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+CHECKPOINT_FORMAT = 1
+_RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "pot", "matplotlib", "snakemake")
+
+
+class RunError(Exception):
+    """A run that cannot start or go on; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True)
+class OTConfig:
+    """Configuration of one run of Algorithm 1 on images.
+
+    Attributes:
+        generator: "mlp" or "dcgan".
+        lam: regularisation >= 0, in units of the cost divided by mean ||y||^2.
+        seed: of the network, the latents and the held-out draws.
+        batch_size: generated images per step, of psi and of theta.
+        outer_steps: theta-steps.
+        inner_steps: psi-steps before each theta-step.
+        lr_theta: Adam's step size.
+        n_train: number of training images used as atoms (the first ones).
+        step_rule: rule of the psi-steps: "scaled", "sinkhorn" or "plain".
+        step_c: its multiplier.
+        log_every: theta-steps between two rows of the log.
+        checkpoint_every: theta-steps between two checkpoints.
+        eval_samples: generated images over which a row of the log is computed.
+    """
+
+    generator: str
+    lam: float
+    seed: int
+    batch_size: int
+    outer_steps: int
+    inner_steps: int
+    lr_theta: float
+    n_train: int
+    step_rule: str = "scaled"
+    step_c: float = 1.0
+    log_every: int = 50
+    checkpoint_every: int = 100
+    eval_samples: int = 1000
+
+    def name(self) -> str:
+        """Name of the run's folder: {algorithm}-{generator}-lam{lam}-s{seed}."""
+        return f"ot-{self.generator}-lam{self.lam:g}-s{self.seed}"
+
+    def digest(self, data_sha256: str) -> str:
+        """Return twelve hex digits that change with any setting, with the data and with the checkpoint format."""
+        text = json.dumps([asdict(self), data_sha256, CHECKPOINT_FORMAT], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass
+class CheckpointFolder:
+    """One folder per run and configuration, held under a lock by the process that trains.
+
+    The folder lies outside the workflow's outputs, because Snakemake deletes the outputs of a failed job.
+    """
+
+    path: Path
+    _file: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the checkpoint file."""
+        self._file = self.path / "checkpoint.pt"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder's lock; the operating system frees it when the process dies, however it dies.
+
+        Raises:
+            RunError: if another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"{self.path}: another process is training this run; wait for it or stop it, then start again"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state so that a kill at any moment leaves the old or the new checkpoint, never half of one."""
+        part = self._file.with_suffix(".part")
+        with part.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(self._file)
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """Read the last checkpoint, or None if there is none. No code in the file is run.
+
+        Raises:
+            RunError: if the file cannot be read.
+        """
+        if not self._file.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self._file, map_location=device, weights_only=True)
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+            raise RunError(f"{self._file}: cannot be read ({reason}); delete it to start again") from error
+        return state
+
+    def clear(self) -> None:
+        """Delete the checkpoint of a run whose results are safely written."""
+        self._file.unlink(missing_ok=True)
+
+
+def run_record(config: Any, data: dict[str, Any], device: torch.device, seconds: float) -> dict[str, Any]:
+    """Collect what is needed to tell how a result came about: settings, data, code, versions, machine, time."""
+    return {
+        "config": asdict(config),
+        "data": data,
+        "device": _device_name(device),
+        "threads": torch.get_num_threads(),
+        "git_commit": git_commit(),
+        "versions": {"python": platform.python_version()} | _versions(),
+        "platform": platform.platform(),
+        "seconds": round(seconds, 3),
+    }
+
+
+def git_commit() -> str | None:
+    """Return the commit of the code in the working directory, with "+changes" if it was edited, or None without git."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _versions() -> dict[str, str | None]:
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    return {package: installed(package) for package in _RECORDED_PACKAGES}
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"cpu: {platform.processor() or platform.machine()}"

@@ -1,0 +1,1 @@
+"""Training loops, one algorithm per file, each read from top to bottom."""
