@@ -1,0 +1,79 @@
+"""Turn the configured name of a data set into images: MNIST, the digits, or a user's own .npz file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from otgrad import mnist
+from otgrad.images import DataError, ImageSet, load_digits, load_npz, split_holdout
+
+HOLDOUT_FRACTION = 0.15
+RETRY_COMMAND = "OTGRAD_DATA_DIR=/path/to/data uv run snakemake --cores all"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test images, with the record of what they are (free of folders and time stamps)."""
+
+    train: ImageSet
+    test: ImageSet
+    record: dict[str, Any]
+
+
+def resolve_dataset(dataset: str, data_dir: Path | None, cache_dir: Path, seed: int) -> Dataset:
+    """Turn the configured name into images.
+
+    Args:
+        dataset: "mnist", "digits", the path of a .npz file, or "auto": MNIST, else, if no mirror delivers it,
+            the digits, with the reason in the record. A bad file in `data_dir` is never passed over.
+        data_dir: folder that holds mnist/*.gz, or None to use the cache and the mirrors.
+        cache_dir: folder of this project's own downloads.
+        seed: seed of the hold-out split, for data without a test part.
+
+    Raises:
+        DataError: if the data cannot be had as asked.
+    """
+    if dataset.endswith(".npz"):
+        path = Path(dataset)
+        train, test = load_npz(path)
+        return _dataset(train, test, seed, name=path.stem, label=f"{path.name} (user file)", source="file")
+    if dataset == "digits":
+        return _digits(seed)
+    if dataset not in ("auto", "mnist"):
+        raise DataError(f"dataset = {dataset!r}: give auto, mnist, digits or the path of a .npz file")
+    try:
+        paths = mnist.locate_mnist(data_dir, cache_dir, mnist.MNIST_MIRRORS)
+    except mnist.DownloadError as error:
+        if dataset == "mnist":
+            raise
+        return _digits(seed, fallback_reason=str(error))
+    source = "data_dir" if data_dir is not None else "download"  # also from the cache: the record is stable
+    return _dataset(*mnist.load_mnist(paths), seed, name="mnist", label="MNIST", source=source)
+
+
+def _digits(seed: int, fallback_reason: str | None = None) -> Dataset:
+    label = "scikit-learn 8x8 digits" + (" (MNIST could not be had)" if fallback_reason else "")
+    return _dataset(load_digits(), None, seed, fallback_reason, name="digits", label=label, source="embedded")
+
+
+def _dataset(
+    train: ImageSet, test: ImageSet | None, seed: int, fallback_reason: str | None = None, **names: str
+) -> Dataset:
+    if test is None:
+        train, test = split_holdout(train, HOLDOUT_FRACTION, seed)
+    sha256 = {
+        part: hashlib.sha256(images.images.tobytes()).hexdigest() for part, images in (("train", train), ("test", test))
+    }
+    record = {
+        **names,
+        "sha256": sha256,
+        "n_train": len(train.images),
+        "n_test": len(test.images),
+        "shape": list(train.images.shape[1:]),
+        "fallback_reason": fallback_reason,
+        "retry": RETRY_COMMAND if fallback_reason else None,
+    }
+    return Dataset(train, test, record)

@@ -1,0 +1,158 @@
+"""From the user's configuration to settings that are complete and checked, before any work starts."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from otgrad.devices import cuda_state
+
+
+class ConfigError(Exception):
+    """A configuration that is refused; the message is one line: field, value and remedy."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the workflow runs, with nothing left open.
+
+    Attributes:
+        preset: "smoke", "laptop" or "paper".
+        device: "cpu", "cuda" or "cuda:<number>".
+        dataset: "auto", "mnist", "digits" or the path of an .npz file.
+        data_dir: folder with mnist/*.gz, absolute, or "" for none.
+        lams: regularisations of the image runs, in units of mean ||y||^2.
+        generators: "mlp" and / or "dcgan".
+        values: the remaining keys of the preset, overridden by the user's.
+        notes: lines to tell the user about choices made for them.
+    """
+
+    preset: str
+    device: str
+    dataset: str
+    data_dir: str
+    seed: int
+    threads: int
+    lams: tuple[float, ...]
+    generators: tuple[str, ...]
+    values: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def resolve(
+    config: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    presets: Mapping[str, Mapping[str, Any]],
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Check a configuration and fill in what it leaves to the preset, the machine and the environment.
+
+    Args:
+        config: keys as in config/default.yaml.
+        schema: JSON schema of those keys; a key's description is its remedy.
+        presets: values of each preset by its name.
+        environ: environment variables; OTGRAD_DATA_DIR stands in for a data_dir that is null.
+
+    Raises:
+        ConfigError: naming the field, the value and the remedy.
+    """
+    _validate(config, schema)
+    cuda = cuda_state() if "auto" in (config["preset"], config["device"]) or config["device"] != "cpu" else "none"
+    device = _resolve_device(config["device"], cuda)
+    preset = config["preset"]
+    if preset == "auto":
+        preset = "paper" if device != "cpu" else "laptop"
+    values = dict(presets[preset]) | {key: value for key, value in config.items() if value is not None}
+    lams, rule = _read_lams(values["lams"]), values["step_rule"]
+    if rule == "sinkhorn" and 0 in lams:
+        raise ConfigError("config: step_rule = 'sinkhorn' with a lam of 0: give lams > 0, or step_rule=scaled")
+    return Settings(
+        preset=preset,
+        device=device,
+        dataset=_resolve_dataset(config["dataset"]),
+        data_dir=_resolve_data_dir(config.get("data_dir"), environ),
+        seed=config["seed"],
+        threads=config["threads"],
+        lams=lams,
+        generators=tuple(values["generators"].split(",")),
+        values=values,
+        notes=_notes(config, preset, device, cuda),
+    )
+
+
+def _validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    from jsonschema import Draft202012Validator
+
+    known = schema["properties"]
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"config: {key} = {config[key]!r} is not a setting: use one of {', '.join(known)}")
+    for error in sorted(Draft202012Validator(schema).iter_errors(dict(config)), key=str):
+        if not error.absolute_path:
+            raise ConfigError(f"config: {error.message}: see config/default.yaml")
+        field = str(error.absolute_path[0])
+        raise ConfigError(f"config: {field} = {config[field]!r}: {known[field]['description']}")
+    for key, value in config.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"config: {key} = {value!r}: {known[key]['description']}")
+
+
+def _read_lams(given: Any) -> tuple[float, ...]:
+    remedy = 'give numbers >= 0, none twice: one, or several as "0,0.01,0.1"'
+    items = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
+    try:
+        lams = tuple(float(item) for item in items)
+    except ValueError:
+        raise ConfigError(f"config: lams = {given!r}: {remedy}") from None
+    if any(not 0 <= lam < math.inf for lam in lams) or len({f"{lam:g}" for lam in lams}) < len(lams):
+        raise ConfigError(f"config: lams = {given!r}: {remedy}")
+    return lams
+
+
+def _resolve_device(device: str, cuda: str) -> str:
+    if device == "auto":
+        return "cuda" if cuda == "usable" else "cpu"
+    if device != "cpu" and cuda != "usable":
+        reason = "this machine has no NVIDIA driver" if cuda == "none" else cuda
+        raise ConfigError(f"config: device = {device!r}: {reason}; use device=cpu or device=auto")
+    if device.startswith("cuda:"):
+        import torch
+
+        count = torch.cuda.device_count()
+        if int(device[5:]) >= count:
+            raise ConfigError(f"config: device = {device!r}: this machine has {count} GPU(s), numbered from 0")
+    return device
+
+
+def _resolve_dataset(dataset: str) -> str:
+    if dataset.endswith(".npz") and not Path(dataset).expanduser().is_file():
+        raise ConfigError(f"config: dataset = {dataset!r}: no such file; give the path of a .npz file with images")
+    return dataset
+
+
+def _resolve_data_dir(data_dir: str | None, environ: Mapping[str, str]) -> str:
+    field, given = ("data_dir", data_dir) if data_dir else ("OTGRAD_DATA_DIR", environ.get("OTGRAD_DATA_DIR"))
+    if not given:
+        return ""
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"config: {field} = {given!r}: no such folder; give the one that holds mnist/*.gz, or unset it"
+        )
+    return str(folder.resolve())
+
+
+def _notes(config: Mapping[str, Any], preset: str, device: str, cuda: str) -> tuple[str, ...]:
+    notes = []
+    if cuda not in ("none", "usable"):
+        notes.append(f"warning: {cuda}")
+    if config["preset"] == "auto":
+        why = "CUDA is there" if preset == "paper" else "no CUDA"
+        notes.append(f"preset auto: {preset} ({why}), on {device}; choose with --config preset=smoke|laptop|paper")
+    if preset == "paper" and device == "cpu":
+        notes.append("warning: the paper preset on a CPU takes many hours; --config preset=laptop takes minutes")
+    return tuple(notes)
