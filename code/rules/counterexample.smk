@@ -1,0 +1,145 @@
+# Figure 1 and what surrounds it: the counterexample, from Algorithm 1 itself.
+FULL = {
+    "chart": {
+        "lams": [0, 0.01, 0.1, 1],
+        "inner_steps": [1, 2, 5, 10, 20, 40],
+        "multipliers": [0.125, 0.25, 0.5, 1, 2, 4, 8],
+        "plain_multipliers": [0.03, 0.1, 0.3, 1, 3, 10],
+        "step": 0.07,
+        "iterations": 120,
+    },
+    "segment": {
+        "lams": [0, 0.1],
+        "inner_steps": 20,
+        "step": 0.07,
+        "iterations": 200,
+        "batch_size": 64,
+        "seed": SETTINGS.seed,
+    },
+    "steps": {
+        "lams": [0, 0.001, 0.01, 0.1, 1, 10],
+        "theta_steps": [0.07, 0.15, 0.3],
+        "inner_steps": {"exact": 0, "averaged": 5, "default": 20},
+        "iterations": 300,
+        "batch_size": 64,
+        "seed": SETTINGS.seed,
+    },
+}
+SHORT = {
+    "chart": FULL["chart"]
+    | {"lams": [0, 0.1], "inner_steps": [1, 10], "multipliers": [1, 4], "plain_multipliers": [1], "iterations": 110},
+    "segment": FULL["segment"] | {"iterations": 100},
+    "steps": FULL["steps"] | {"lams": [0, 1], "theta_steps": [0.15], "iterations": 120, "batch_size": 16},
+}
+COUNTEREXAMPLE = {"full": FULL, "short": SHORT}[PRESET["counterexample"]]
+CODE = sources("scripts/run/counterexample.py")
+
+
+rule figure1_table:
+    input:
+        code=CODE,
+    output:
+        "results/counterexample/figure1.csv",
+    log:
+        "logs/figure1_table.log",
+    benchmark:
+        "results/benchmarks/figure1_table.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        part="figure1",
+        settings={
+            "lam": 0.1,
+            "step": 0.07,
+            "iterations": 100,
+            "plain_inner_steps": 5,
+            "entropic_inner_steps": 100,
+        },
+    script:
+        "../scripts/run/counterexample.py"
+
+
+use rule figure1_table as chart_table with:
+    output:
+        "results/counterexample/chart.csv",
+    log:
+        "logs/chart_table.log",
+    benchmark:
+        "results/benchmarks/chart_table.tsv"
+    params:
+        part="chart",
+        settings=COUNTEREXAMPLE["chart"],
+
+
+use rule figure1_table as segment_table with:
+    output:
+        "results/counterexample/segment.csv",
+    log:
+        "logs/segment_table.log",
+    benchmark:
+        "results/benchmarks/segment_table.tsv"
+    params:
+        part="segment",
+        settings=COUNTEREXAMPLE["segment"],
+
+
+use rule figure1_table as steps_table with:
+    output:
+        "results/counterexample/steps.csv",
+    log:
+        "logs/steps_table.log",
+    benchmark:
+        "results/benchmarks/steps_table.tsv"
+    params:
+        part="steps",
+        settings=COUNTEREXAMPLE["steps"],
+
+
+rule figure1:
+    input:
+        rules.figure1_table.output,
+    output:
+        figure("figure1"),
+    log:
+        "logs/figure1.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/plot/figure1.py"
+
+
+rule counterexample_chart:
+    input:
+        rules.chart_table.output,
+    output:
+        figure("counterexample_chart"),
+    log:
+        "logs/counterexample_chart.log",
+    conda:
+        ENVIRONMENT
+    params:
+        part="chart",
+    script:
+        "../scripts/plot/counterexample.py"
+
+
+use rule counterexample_chart as counterexample_segment with:
+    input:
+        rules.segment_table.output,
+    output:
+        figure("counterexample_segment"),
+    log:
+        "logs/counterexample_segment.log",
+    params:
+        part="segment",
+
+
+use rule counterexample_chart as counterexample_steps with:
+    input:
+        rules.steps_table.output,
+    output:
+        figure("counterexample_steps"),
+    log:
+        "logs/counterexample_steps.log",
+    params:
+        part="steps",

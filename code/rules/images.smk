@@ -1,0 +1,77 @@
+# Algorithm 1 on images, and Figure 2.
+IMAGES = "results/runs/images"
+
+
+RUNS = run_configs()
+PILOT_LAMS = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+PILOT_RUNS = run_configs(PILOT_LAMS)
+TRAINABLE = RUNS | PILOT_RUNS
+
+
+wildcard_constraints:
+    run="|".join(TRAINABLE),
+
+
+rule train_ot:
+    input:
+        code=sources("scripts/run/train_ot.py"),
+        train=rules.data.output.train,
+        dataset=rules.data.output.record,
+    output:
+        log=f"{IMAGES}/{{run}}/log.csv",
+        timing=f"{IMAGES}/{{run}}/timing.csv",
+        samples=f"{IMAGES}/{{run}}/samples.npz",
+        weights=f"{IMAGES}/{{run}}/weights.pt",
+        record=f"{IMAGES}/{{run}}/run.json",
+    log:
+        "logs/train_ot/{run}.log",
+    benchmark:
+        "results/benchmarks/train_ot/{run}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.threads
+    resources:
+        gpu=0 if SETTINGS.device == "cpu" else 1,
+    params:
+        config=lambda wildcards: TRAINABLE[wildcards.run],
+        device=SETTINGS.device,
+        checkpoints="checkpoints",
+    script:
+        "../scripts/run/train_ot.py"
+
+
+rule figure2:
+    input:
+        samples=expand(rules.train_ot.output.samples, run=RUNS),
+        logs=expand(rules.train_ot.output.log, run=RUNS),
+        dataset=rules.data.output.record,
+    output:
+        figure("figure2"),
+    log:
+        "logs/figure2.log",
+    conda:
+        ENVIRONMENT
+    params:
+        runs=RUNS,
+        preset=SETTINGS.preset,
+    script:
+        "../scripts/plot/figure2.py"
+
+
+use rule figure2 as pilot_figure with:
+    input:
+        samples=expand(rules.train_ot.output.samples, run=PILOT_RUNS),
+        logs=expand(rules.train_ot.output.log, run=PILOT_RUNS),
+        dataset=rules.data.output.record,
+    output:
+        figure("pilot"),
+    log:
+        "logs/pilot.log",
+    params:
+        runs=PILOT_RUNS,
+        preset=SETTINGS.preset,
+
+
+rule pilot:
+    input:
+        rules.pilot_figure.output,

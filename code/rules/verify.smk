@@ -1,0 +1,89 @@
+# Is this reproduction what it should be, and what does it say of the paper's claims?
+FIGURES = {
+    # figure: the tables it is drawn from, in that order
+    "figure1": [rules.figure1_table.output[0]],
+    "counterexample_chart": [rules.chart_table.output[0]],
+    "counterexample_segment": [rules.segment_table.output[0]],
+    "counterexample_steps": [rules.steps_table.output[0]],
+    "crosscheck": [rules.crosscheck.output.potentials, rules.crosscheck.output.trace],
+    "figure2": expand(rules.train_ot.output.samples, run=RUNS) + expand(rules.train_ot.output.log, run=RUNS),
+}
+RUN_RECORDS = expand(rules.train_ot.output.record, run=RUNS)
+VERIFICATION = "results/verification.json"
+CLAIMS = "results/claims.json"
+
+
+rule verification:
+    input:
+        code=sources("scripts/run/verify.py"),
+        readers="code/scripts/run/readers.py",
+        references=sorted(str(p.relative_to(ROOT)) for p in (ROOT / "figures/reference").glob("*.*")),
+        figures=[figure(name) for name in FIGURES],
+        tables=list(FIGURES.values()),
+        figure1=rules.figure1_table.output[0],
+        crosscheck=rules.crosscheck.output.table,
+        train=rules.data.output.train,
+        dataset=rules.data.output.record,
+        runs=RUN_RECORDS,
+    output:
+        table=VERIFICATION,
+        markdown="results/verification.md",
+    log:
+        "logs/verification.log",
+    conda:
+        ENVIRONMENT
+    params:
+        figures={name: (list(map(str, figure(name))), list(map(str, tables))) for name, tables in FIGURES.items()},
+        preset=SETTINGS.preset,
+    script:
+        "../scripts/run/verify.py"
+
+
+rule claims:
+    input:
+        code=sources("scripts/run/claims.py"),
+        readers="code/scripts/run/readers.py",
+        steps=rules.steps_table.output[0],
+        train=rules.data.output.train,
+        runs=RUN_RECORDS,
+        logs=expand(rules.train_ot.output.log, run=RUNS),
+    output:
+        CLAIMS,
+    log:
+        "logs/claims.log",
+    conda:
+        ENVIRONMENT
+    params:
+        preset=SETTINGS.preset,
+    script:
+        "../scripts/run/claims.py"
+
+
+# No output: prints on every call.
+rule verify:
+    input:
+        table=VERIFICATION,
+    log:
+        "logs/verify.log",
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/run/summary.py"
+
+
+# Called by name alone: rewrites the tracked references from this run.
+rule references:
+    input:
+        code=sources("scripts/run/update_references.py"),
+        runs=RUN_RECORDS,
+        dataset=rules.data.output.record,
+        figures=["figures/figure1.png", "figures/figure2.png"],
+    log:
+        "logs/references.log",
+    conda:
+        ENVIRONMENT
+    params:
+        preset=SETTINGS.preset,
+        references="figures/reference",
+    script:
+        "../scripts/run/update_references.py"

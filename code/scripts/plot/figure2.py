@@ -1,0 +1,66 @@
+"""Figure 2: random samples of the generators learned by Algorithm 1, one panel per lam."""
+
+import csv
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import style
+from otgrad.joblog import job
+
+GRID = 8  # rows and columns of samples in a panel
+PER_ROW = 4  # panels beside each other
+
+
+def draw(runs, sample_paths, log_paths, outputs, stamp_text):
+    """Draw the grids, a row of panels per generator, each titled with lam, its value and its effective atoms.
+
+    Args:
+        runs: name -> {"generator", "lam"}, in the order of the two lists of paths.
+        sample_paths: samples.npz of each run, images (m, h, w) in [0, 1].
+        log_paths: log.csv of each run.
+        outputs: figure files.
+        stamp_text: data set and preset.
+    """
+    columns = min(PER_ROW, len(runs))
+    rows = -(-len(runs) // columns)
+    width = style.PAGE / PER_ROW * columns
+    fig, axes = plt.subplots(rows, columns, figsize=(width, rows * (width / columns + 0.35) + 0.15), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, config, samples, log in zip(axes.flat, runs.values(), sample_paths, log_paths, strict=False):
+        with np.load(samples) as data:
+            axis.imshow(mosaic(data["images"]), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        last = last_row(log)
+        axis.set_title(
+            f"{config['generator'].upper()}, $\\lambda$ = {config['lam']:g}\n"
+            f"$F$ = {float(last['value']):.3f}, {float(last['effective_atoms']):.3g} atoms",
+            fontsize=8,
+        )
+    style.stamp(fig, stamp_text)
+    style.save(fig, outputs, [*sample_paths, *log_paths])
+
+
+def mosaic(images):
+    """Tile the first GRID^2 images (m, h, w) into one picture with a light line between them."""
+    count, h, w = images.shape
+    tiles = np.full((GRID * GRID, h + 1, w + 1), 0.15)
+    shown = min(count, GRID * GRID)
+    tiles[:shown, :h, :w] = images[:shown]
+    return tiles.reshape(GRID, GRID, h + 1, w + 1).transpose(0, 2, 1, 3).reshape(GRID * (h + 1), GRID * (w + 1))
+
+
+def last_row(path):
+    """Last row of a CSV, as a dict."""
+    with Path(path).open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))[-1]
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.rule, smk.log[0]):
+        label = json.loads(Path(smk.input.dataset).read_text(encoding="utf-8"))["label"]
+        text = f"data: {label}; preset {smk.params.preset}; F: semi-dual value, in units of mean ||y||$^2$"
+        draw(smk.params.runs, smk.input.samples, smk.input.logs, smk.output, text)

@@ -1,0 +1,137 @@
+"""Train one generator by Algorithm 1 and write its run folder: from the workflow, or by hand on any machine.
+
+By hand, with nothing but torch, numpy, tqdm and filelock:
+PYTHONPATH=code python code/scripts/run/train_ot.py --data results/data --out results/runs/images --lam 0.01
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from otgrad.atomic import replacing, write_json
+from otgrad.joblog import job
+from otgrad.measures import Uniform
+from otgrad.networks import LATENT_DIM
+from otgrad.runs import CheckpointFolder, OTConfig, run_record
+from otgrad.training.ot import sample_images, train
+
+N_SAMPLES = 256
+PROGRESS_LINES = 10  # lines a training prints where there is no terminal
+
+
+def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
+    """Train, or go on from the last checkpoint, and write log.csv, timing.csv, samples.npz, weights.pt, run.json.
+
+    Args:
+        config: an OTConfig; n_train is cut to the images there are.
+        data_dir: folder with train.npz and dataset.json.
+        out_dir: the run's folder, written only when training is over.
+        checkpoint_dir: folder under which the run's checkpoints lie.
+        device: "cpu", "cuda" or "cuda:<number>".
+        threads: CPU threads, None for torch's choice.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    device = torch.device(device)
+    images, record = load_images(Path(data_dir))
+    config = replace(config, n_train=min(config.n_train, len(images)))
+    y = torch.from_numpy(images[: config.n_train].reshape(config.n_train, -1)).to(device)
+    digest = config.digest(record["sha256"]["train"])
+    checkpoints = CheckpointFolder(Path(checkpoint_dir) / f"{config.name()}-{digest}")
+    with checkpoints.locked():
+        result = train(config, y, images.shape[1:], checkpoints, digest, progress(config))
+        seconds = result.timing[-1]["seconds"]
+        out = Path(out_dir)
+        write_table(out / "log.csv", result.log)
+        write_table(out / "timing.csv", result.timing)
+        rng = torch.Generator(device).manual_seed(config.seed + 2_000_003)
+        samples = sample_images(result.generator, Uniform(LATENT_DIM), N_SAMPLES, rng).cpu().numpy()
+        with replacing(out / "samples.npz") as stream:
+            np.savez(stream, images=samples.reshape(N_SAMPLES, *images.shape[1:]))
+        with replacing(out / "weights.pt") as stream:
+            torch.save({"generator": result.generator.state_dict(), "psi": result.psi}, stream)
+        write_json(out / "run.json", run_record(config, record, device, seconds))
+        checkpoints.clear()
+
+
+def load_images(data_dir):
+    """Read train.npz as float32 in [0, 1] (n, h, w), and dataset.json."""
+    with np.load(data_dir / "train.npz", allow_pickle=False) as data:
+        images = data["images"]
+    if images.dtype == np.uint8:
+        images = images / np.float32(255)
+    return images.astype(np.float32), json.loads((data_dir / "dataset.json").read_text(encoding="utf-8"))
+
+
+def write_table(path, rows):
+    """Write rows (dicts with the same keys) as CSV, with numbers that read back exactly."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as stream:
+        stream.write(text.getvalue().encode())
+
+
+def progress(config):
+    """Return a wrapper of the theta-steps: a bar in a terminal, else a line now and then."""
+
+    def lines(steps):
+        start, first = time.perf_counter(), steps.start
+        for step in steps:
+            yield step
+            if step % max(1, config.outer_steps // PROGRESS_LINES) == 0:
+                left = (time.perf_counter() - start) / (step - first + 1) * (config.outer_steps - step)
+                sys.stderr.write(f"{config.name()}: theta-step {step} of {config.outer_steps}, {left:.0f} s left\n")
+
+    def bar(steps):
+        return tqdm(steps, desc=config.name(), initial=steps.start - 1, total=config.outer_steps)
+
+    return bar if sys.stderr.isatty() else lines
+
+
+def parse_arguments(arguments):
+    """Read the command line: every field of OTConfig, with the defaults of the paper's sequel."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="results/data", help="folder with train.npz and dataset.json")
+    parser.add_argument("--out", default="results/runs/images", help="folder under which the run's folder is made")
+    parser.add_argument("--checkpoints", default="checkpoints")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int)
+    paper = OTConfig("mlp", 0.01, 0, 200, 3000, 10, 1e-3, 60000)
+    for field in fields(OTConfig):
+        default = getattr(paper, field.name)
+        parser.add_argument("--" + field.name.replace("_", "-"), type=type(default), default=default)
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Run from the command line."""
+    given = parse_arguments(arguments)
+    config = OTConfig(**{field.name: getattr(given, field.name) for field in fields(OTConfig)})
+    with job(config.name(), Path(given.out) / f"{config.name()}.log"):
+        run(config, given.data, Path(given.out) / config.name(), given.checkpoints, given.device, given.threads)
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.wildcards.run, smk.log[0]):
+        run(
+            OTConfig(**smk.params.config),
+            Path(smk.input.train).parent,
+            Path(smk.output.record).parent,
+            smk.params.checkpoints,
+            smk.params.device,
+            smk.threads,
+        )
+elif __name__ == "__main__":
+    main()

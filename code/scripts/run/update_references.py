@@ -1,0 +1,79 @@
+"""Keep this run as the reference: ranges of the image runs' numbers over the seeds there are, and light thumbnails.
+
+Not part of `all`: it writes tracked files under figures/reference/ and is called by name, after runs with several seeds.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from readers import run_summary
+
+from otgrad.atomic import replacing, write_json
+from otgrad.joblog import job
+
+QUANTITIES = ("value", "diversity", "effective_atoms")
+THUMBNAIL_WIDTH = 1000  # pixels
+PER_RUN = ("lam", "generator", "seed")  # settings that differ between the runs of one reference
+
+
+def ranges(run_root, config_of):
+    """Range of each quantity per run name without its seed: mean +- the larger of 5 standard deviations and 10%.
+
+    Seeds differ less than machines do (another CPU rounds differently, and a thousand steps amplify it): hence the
+    floor of 10%.
+
+    Args:
+        run_root: folder of the image runs.
+        config_of: settings a run must have to count, without those in PER_RUN.
+    """
+    found = {}
+    for folder in sorted(Path(run_root).glob("ot-*")):
+        run = run_summary(folder)
+        if {key: run["config"].get(key) for key in config_of} == config_of:
+            found.setdefault(folder.name.rsplit("-s", 1)[0], []).append(run)
+    result = {}
+    for name, runs in found.items():
+        result[name] = {"seeds": len(runs), "ranges": {}}
+        for quantity in QUANTITIES:
+            values = np.array([run[quantity] for run in runs])
+            half = max(5 * values.std(), 0.1 * abs(values.mean()))
+            result[name]["ranges"][quantity] = [
+                float(f"{values.mean() - half:.6g}"),
+                float(f"{values.mean() + half:.6g}"),
+            ]
+    return result
+
+
+def update(run_records, dataset_path, figures, preset, reference_dir):
+    """Write images-{preset}-{data set}.json and the thumbnails of `figures`, all made on this data set."""
+    dataset = json.loads(Path(dataset_path).read_text(encoding="utf-8"))
+    record = json.loads(Path(run_records[0]).read_text(encoding="utf-8"))
+    config = {key: value for key, value in record["config"].items() if key not in PER_RUN}
+    folder = Path(reference_dir)
+    reference = {
+        "made_on": {key: record[key] for key in ("device", "threads", "versions", "git_commit")},
+        "data_sha256": dataset["sha256"],
+        "config": config,
+        "runs": ranges(Path(run_records[0]).parent.parent, config),
+    }
+    write_json(folder / f"images-{preset}-{dataset['name']}.json", reference)
+    for figure in map(Path, figures):
+        thumbnail(figure, folder / "thumbnails" / f"{figure.stem}-{preset}-{dataset['name']}.png")
+
+
+def thumbnail(source, destination):
+    """Write a small palette copy of a PNG."""
+    with Image.open(source) as image:
+        height = round(image.height * THUMBNAIL_WIDTH / image.width)
+        small = image.convert("RGB").resize((THUMBNAIL_WIDTH, height), Image.Resampling.LANCZOS)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(destination) as stream:
+            small.quantize(64).save(stream, "PNG", optimize=True)
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.rule, smk.log[0]):
+        update(smk.input.runs, smk.input.dataset, smk.input.figures, smk.params.preset, smk.params.references)

@@ -1,0 +1,231 @@
+"""Verification: is this reproduction what it should be?
+
+Compares what a run produced with closed forms, with POT and with reference ranges. A row passes, fails or is skipped
+with a reason. Nothing that is checked is written here. (Whether the paper's sentences hold is asked in claims.py.)
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from otgrad.atomic import replacing, write_json
+from otgrad.joblog import job
+from readers import data_spread, read_table, run_summary
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the verification table."""
+
+    claim: str
+    expected: str
+    measured: str
+    tolerance: str
+    verdict: str
+
+
+def row(claim, expected, measured, tolerance, passed):
+    """Build a row from a comparison; a value that is not a number fails."""
+    return Row(claim, expected, measured, tolerance, "pass" if passed else "fail")
+
+
+# --- Figure 1 ---------------------------------------------------------------------------------------------------------
+
+
+def check_figure1(table_path, reference_path):
+    """Compare both panels with the numbers digitised from the paper's figure."""
+    reference = {line["quantity"]: line for line in read_table(reference_path)}
+    panels = {}
+    for line in read_table(table_path):
+        panels.setdefault(line["panel"], []).append((float(line["theta_x"]), float(line["theta_y"])))
+    panels = {name: np.array(points) for name, points in panels.items()}
+    return [
+        *_check_two_cycle(panels["plain"], reference),
+        *_check_right(panels["entropic"], "Algorithm 1", reference, "right_closed_form"),
+        *_check_right(panels["entropic_exact"], "exact psi", reference, "right_closed_form_exact_psi"),
+        _check_limit(panels["entropic"], reference),
+    ]
+
+
+def _check_two_cycle(points, reference):
+    tail = np.sort(points[-10:, 1]).reshape(2, 5)
+    for name, values in (("two_cycle_low", tail[0]), ("two_cycle_high", tail[1])):
+        expected, tolerance = _numbers(reference[name])
+        worst = values[np.argmax(np.abs(values - expected))]
+        yield row(
+            f"Figure 1, left: {name.replace('_', '-')} end of the 2-cycle",
+            f"{expected:.5f}",
+            f"{worst:.5f}",
+            f"{tolerance:g}",
+            abs(worst - expected) <= tolerance,
+        )
+
+
+def _check_right(points, how, reference, name):
+    contraction, _ = _numbers(reference["contraction_per_step"])
+    _, tolerance = _numbers(reference[name])
+    closed_form = 0.5 * (1 - contraction ** np.arange(1, len(points) + 1))
+    worst = float(np.abs(points[:, 1] - closed_form).max())
+    return [
+        row(
+            f"Figure 1, right ({how}): every step on 0.5 (1 - 0.86^(k+1))",
+            "0 difference",
+            f"{worst:.1e}",
+            f"{tolerance:g}",
+            worst <= tolerance,
+        )
+    ]
+
+
+def _check_limit(points, reference):
+    expected, tolerance = _numbers(reference["limit_y"])
+    error = math.hypot(points[-1, 0], points[-1, 1] - expected)
+    return row(
+        "Figure 1, right: last point at theta* = (0, 0.5)",
+        f"(0, {expected})",
+        f"{error:.1e} away",
+        f"{tolerance:g}",
+        error <= tolerance,
+    )
+
+
+def _numbers(line):
+    return float(line["value"]), float(line["tolerance"])
+
+
+# --- Potentials against POT -------------------------------------------------------------------------------------------
+
+
+def check_crosscheck(table_path):
+    """One row per compared quantity: the worst case over instances and lam."""
+    worst = {}
+    for line in read_table(table_path):
+        ratio = float(line["difference"]) / float(line["tolerance"])
+        if not ratio <= worst.get(line["quantity"], (-math.inf,))[0]:
+            worst[line["quantity"]] = (ratio, line)
+    for quantity, (ratio, line) in worst.items():
+        yield row(
+            f"POT cross-check, {quantity} (worst: {line['instance']}, lam {line['lam']})",
+            "0 difference",
+            f"{float(line['difference']):.1e}",
+            f"{float(line['tolerance']):g}",
+            ratio <= 1,
+        )
+
+
+# --- Image runs -------------------------------------------------------------------------------------------------------
+
+
+def check_runs(runs, collapsed_cost, preset, dataset, reference_dir):
+    """Check each run against theory, and against the ranges kept for this preset and data set."""
+    if preset == "smoke":
+        yield Row("image runs", "a trained generator", "-", "-", "skipped: the smoke preset does not train to the end")
+        return
+    for run in runs:
+        bound = 1.02 * collapsed_cost
+        yield row(
+            f"{run['name']}: value at most that of the collapsed generator",
+            f"<= {collapsed_cost:.4f}",
+            f"{run['value']:.4f}",
+            "2%",
+            run["value"] <= bound,
+        )
+    path = Path(reference_dir) / f"images-{preset}-{dataset}.json"
+    if not path.exists():
+        yield Row(f"image runs in their ranges ({preset}, {dataset})", "-", "-", "-", f"skipped: no {path.name}")
+        return
+    reference = json.loads(path.read_text(encoding="utf-8"))
+    for run in runs:
+        yield from _check_ranges(run, reference)
+
+
+def _check_ranges(run, reference):
+    kept = reference["runs"].get(run["name"].rsplit("-s", 1)[0])
+    differing = [key for key, value in reference["config"].items() if run["config"].get(key) != value]
+    if kept is None or differing:
+        why = f"settings differ from the reference's: {', '.join(differing)}" if differing else "no range for this run"
+        yield Row(f"{run['name']}: in its ranges", "-", "-", "-", f"skipped: {why}")
+        return
+    for quantity, (low, high) in kept["ranges"].items():
+        measured = run[quantity]
+        yield row(
+            f"{run['name']}: {quantity}",
+            f"{low:.4g} to {high:.4g}",
+            f"{measured:.4g}",
+            "in the range",
+            low <= measured <= high,
+        )
+
+
+# --- Figures ----------------------------------------------------------------------------------------------------------
+
+
+def check_figures(figures):
+    """Compare the hashes each figure carries with those of the tables it should have been drawn from.
+
+    Args:
+        figures: name -> (figure files, table files in the order they were drawn).
+    """
+    for name, (files, tables) in figures.items():
+        digest = "tables-sha256:" + ",".join(hashlib.sha256(Path(table).read_bytes()).hexdigest() for table in tables)
+        stale = [Path(file).name for file in files if digest.encode() not in Path(file).read_bytes()]
+        yield row(
+            f"figures/{name}.*: drawn from the tables that are there",
+            "matching hashes",
+            "matching" if not stale else f"not matching: {', '.join(stale)}",
+            "exact",
+            not stale,
+        )
+
+
+# --- Output -----------------------------------------------------------------------------------------------------------
+
+
+def markdown(rows, title):
+    """Render the table."""
+    lines = [f"# Verification: {title}", "", "| claim | expected | measured | tolerance | verdict |", "|" + "---|" * 5]
+    lines += ["| " + " | ".join(asdict(r).values()) + " |" for r in rows]
+    return "\n".join(lines) + "\n"
+
+
+def verify(tables, run_folders, figures, reference_dir, preset, outputs):
+    """Write verification.json and verification.md.
+
+    Args:
+        tables: paths by name: figure1, crosscheck, train, dataset.
+        run_folders: folders of the image runs.
+        figures: as for check_figures.
+        reference_dir: folder of the reference tables.
+        preset: name of the preset that was run.
+        outputs: paths by name: table, markdown.
+    """
+    dataset = json.loads(Path(tables["dataset"]).read_text(encoding="utf-8"))
+    runs = [run_summary(folder) for folder in run_folders]
+    _, collapsed_cost = data_spread(tables["train"], runs[0]["config"]["n_train"])
+    dataset_name = "file" if dataset["source"] == "file" else dataset["name"]
+    rows = [
+        *check_figure1(tables["figure1"], Path(reference_dir) / "figure1.csv"),
+        *check_crosscheck(tables["crosscheck"]),
+        *check_runs(runs, collapsed_cost, preset, dataset_name, reference_dir),
+        *check_figures(figures),
+    ]
+    write_json(Path(outputs["table"]), [asdict(r) for r in rows])
+    with replacing(Path(outputs["markdown"])) as stream:
+        stream.write(markdown(rows, f"preset {preset}, data {dataset['label']}").encode())
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.rule, smk.log[0]):
+        verify(
+            dict(smk.input.items()),
+            [str(Path(path).parent) for path in smk.input.runs],
+            smk.params.figures,
+            Path(smk.input.references[0]).parent,
+            smk.params.preset,
+            dict(smk.output.items()),
+        )
