@@ -1,0 +1,35 @@
+"""What the tests of the images, of MNIST and of the data sets share."""
+
+import socket
+
+import pytest
+
+from otgrad import mnist
+from otgrad.images import DataError
+
+
+@pytest.fixture
+def refusal():
+    """Give a function that calls another and returns the one-line message of its refusal."""
+
+    def call(function, *args, kind=DataError):
+        with pytest.raises(kind) as caught:
+            function(*args)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert ";" in message or ": give" in message, f"no remedy in: {message}"
+        return message
+
+    return call
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """Two mirrors on a loopback port where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    mirrors = (f"https://127.0.0.1:{port}/mnist/", f"https://localhost:{port}/mnist/")
+    monkeypatch.setattr(mnist, "MNIST_MIRRORS", mirrors)
+    return mirrors

@@ -1,0 +1,179 @@
+"""Who may import whom, and other promises of the layout, read from the source by `ast`."""
+
+import ast
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = ROOT / "code"
+PACKAGE = CODE / "otgrad"
+PYTHON_FILES = sorted(CODE.rglob("*.py"))
+ONLY_POT = {PACKAGE / "crosscheck.py", PACKAGE / "evaluate.py"}
+PLOT_MODULES = {"numpy", "matplotlib", "mpl_toolkits", "style", "otgrad.joblog"}
+
+# The rooms a room may call. A room that is not listed may call none.
+ROOMS = {
+    "ctransform": {"costs", "measures"},
+    "semidual": {"costs", "measures", "ctransform"},
+    "asgd": {"costs", "measures", "ctransform"},
+    "pool": {"costs", "measures"},
+    "gradient": {"costs", "measures", "ctransform"},
+    "estimator": {"costs", "measures", "ctransform", "semidual", "asgd"},
+    "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs"},
+    "counterexample": {"costs", "measures", "asgd", "pool", "training.ot"},
+}
+
+
+def names(tree):
+    """(node, dotted module name) of every import; `from a import b` gives a and a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            yield node, node.module
+            yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+@cache
+def parse(path):
+    """The same tree at every call, so that nodes can be compared by identity."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path):
+    return {name for _, name in names(parse(path))}
+
+
+def tops(path):
+    return {name.partition(".")[0] for name in imported(path)}
+
+
+def room(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+@cache
+def modules():
+    """Room -> rooms that it imports, of every file of the package but the lazy otgrad/__init__.py."""
+    files = {room(path): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+    return {name: {other for other in files if f"otgrad.{other}" in imported(path)} for name, path in files.items()}
+
+
+def test_there_are_files_to_judge():
+    assert {"costs", "ctransform", "training.ot"} <= modules().keys()
+    assert modules()["semidual"] == ROOMS["semidual"]
+
+
+def test_rooms_import_each_other_without_a_circle():
+    assert len(tuple(TopologicalSorter(modules()).static_order())) == len(modules())
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_rooms_call_only_whom_they_may(name):
+    assert modules()[name] <= ROOMS[name]
+
+
+@pytest.mark.parametrize("name", ["costs", "measures", "networks", "runs", "joblog", "devices", "atomic"])
+def test_rooms_that_stand_alone(name):
+    assert modules()[name] <= {"atomic"}
+
+
+def test_training_loops_never_import_each_other():
+    loops = {name for name in modules() if name.startswith("training.")}
+    assert all(not (modules()[name] & loops) for name in loops)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(CODE)))
+def test_the_package_knows_no_workflow_and_no_figures(path):
+    assert not tops(path) & {"snakemake", "yaml", "matplotlib"}
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(CODE)))
+def test_pot_is_imported_where_it_judges_and_nowhere_else(path):
+    if path not in ONLY_POT:
+        assert "ot" not in tops(path)
+        return
+    inside = {id(n) for f in ast.walk(parse(path)) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    pot = [node for node, name in names(parse(path)) if name.partition(".")[0] == "ot"]
+    assert pot
+    assert all(id(node) in inside for node in pot), "POT must be imported inside functions"
+
+
+@pytest.mark.parametrize("path", sorted((CODE / "scripts/plot").glob("*.py")), ids=lambda path: path.name)
+def test_plot_scripts_import_only_what_draws(path):
+    for _, name in names(parse(path)):
+        top = name.partition(".")[0]
+        assert (
+            top in sys.stdlib_module_names
+            or any(f"{name}.".startswith(f"{m}.") for m in PLOT_MODULES)
+            or (
+                name == "otgrad"  # of `from otgrad import joblog`, whose other half is judged by itself
+            )
+        ), name
+
+
+def test_code_is_still_the_standard_library_module():
+    assert Path(importlib.util.find_spec("code").origin).parent == Path(sysconfig.get_path("stdlib"))
+    assert not list(CODE.glob("*.py"))
+
+
+@pytest.mark.parametrize("suffix", ["py", "smk"])
+def test_files_stay_short(suffix):
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in CODE.rglob(f"*.{suffix}")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > 250
+    }
+    assert long == {}
+
+
+def test_no_script_edits_the_search_path():
+    for path in PYTHON_FILES:
+        paths = [n for n in ast.walk(parse(path)) if isinstance(n, ast.Attribute) and n.attr == "path"]
+        assert not any(isinstance(n.value, ast.Name) and n.value.id == "sys" for n in paths), path
+
+
+def loaded_by(program, *arguments):
+    """Top-level modules in sys.modules after `program` ran in a new process."""
+    report = f"{program}\nimport sys\nsys.stderr.write(' '.join(sorted(m for m in sys.modules if '.' not in m)))"
+    done = subprocess.run(
+        [sys.executable, "-c", report, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(CODE)},
+    )
+    return set(done.stderr.split())
+
+
+def test_importing_the_package_costs_nothing():
+    loaded = loaded_by("import otgrad")
+    assert "otgrad" in loaded
+    assert not loaded & {"torch", "numpy"}
+
+
+@pytest.mark.parametrize("name", ["joblog", "devices", "atomic"])
+def test_rooms_that_the_workflow_reads_do_without_torch(name):
+    assert not loaded_by(f"import otgrad.{name}") & {"torch", "numpy"}
+
+
+def test_training_runs_without_the_workflows_packages():
+    program = (
+        "import runpy, sys\n"
+        "sys.argv = sys.argv[1:] + ['--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0"
+    )
+    loaded = loaded_by(program, str(CODE / "scripts/run/train_ot.py"))
+    assert {"torch", "numpy", "filelock", "tqdm", "otgrad"} <= loaded
+    assert not loaded & {"snakemake", "ot", "sklearn", "matplotlib", "pooch", "jsonschema"}

@@ -1,0 +1,164 @@
+"""The closed forms of the counterexample against the exact solver, and Algorithm 1 against the closed forms."""
+
+import csv
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from otgrad.asgd import StepRule
+from otgrad.costs import Cost
+from otgrad.counterexample import (
+    INSTANCES,
+    Translation,
+    decreasing,
+    dirac,
+    gradient_descent,
+    optimal_psi,
+    run,
+    run_exact,
+    segment,
+    transport_cost,
+    two_cycle,
+)
+from otgrad.gradient import theta_gradient_explicit
+from otgrad.pool import solve_pool
+
+ROOT = Path(__file__).resolve().parents[2]
+STEP = 0.07
+CYCLE = (0.46237, 0.53763)  # digitised from the paper's figure
+AVERAGED = StepRule("plain", c=1.0, power=0.5, averaging=0.0)
+
+
+def constant(lam, multiplier=1.0):
+    return StepRule("plain", c=multiplier * 2 * lam, power=0.0, averaging=None)
+
+
+def midpoints(instance, count=200):
+    """Latent points that stand for zeta: z0, or the middles of equal pieces of the segment."""
+    if instance.name == "dirac":
+        return instance.latent(1)
+    t = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    return torch.stack([torch.zeros_like(t), t], dim=1)
+
+
+@pytest.fixture(params=INSTANCES)
+def instance(request):
+    return INSTANCES[request.param]()
+
+
+@pytest.fixture
+def theta():
+    return torch.tensor([-0.37, 0.81], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def figure1_table(tmp_path_factory):
+    """The table that the figure is drawn from: panel -> (100, 2)."""
+    spec = importlib.util.spec_from_file_location("run_counterexample", ROOT / "code/scripts/run/counterexample.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    path = tmp_path_factory.mktemp("figure1") / "figure1.csv"
+    script.figure1(0.1, STEP, 100, 5, 100, path)
+    panels = {}
+    with path.open(encoding="utf-8") as stream:
+        for line in csv.DictReader(stream):
+            panels.setdefault(line["panel"], []).append((float(line["theta_x"]), float(line["theta_y"])))
+    return {panel: torch.tensor(points, dtype=torch.float64) for panel, points in panels.items()}
+
+
+@pytest.mark.parametrize("lam", [0.0, 1e-3, 0.1, 10.0])
+def test_cost_and_potential_agree_with_the_exact_solver(instance, theta, lam):
+    x = midpoints(instance) - theta
+    solution = solve_pool(x, None, instance.target.y, instance.target.nu, lam)
+    expected = float(transport_cost(instance, theta))
+    # 200 midpoints have the variance (1 - 1/200^2)/12 instead of 1/12: 2e-6 less. At lam = 0 the solver stops at 1e-4.
+    tolerance = 1e-4 * expected if lam == 0 else 1e-8
+    if instance.name == "segment":
+        tolerance += 3e-6
+    assert solution.value == pytest.approx(expected, abs=tolerance)
+    torch.testing.assert_close(solution.psi, optimal_psi(instance, theta), rtol=0, atol=1e-3 if lam == 0 else 1e-8)
+
+
+def test_theta_star_is_the_minimiser(instance):
+    theta = instance.theta_star.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(transport_cost(instance, theta), theta)
+    assert instance.theta_star.tolist() == [0.0, 0.5]
+    assert grad.abs().max() == 0
+
+
+def test_the_formula_with_the_exact_potential_is_the_gradient_of_the_cost(instance, theta):
+    generator, z = Translation(theta), midpoints(instance)
+    psi = optimal_psi(instance, theta)
+    (grad,) = theta_gradient_explicit(generator, z, instance.target, psi, 0.1, Cost())
+    torch.testing.assert_close(grad, 2 * (theta - instance.theta_star), rtol=0, atol=1e-12)
+
+
+def test_plain_cost_ends_on_the_two_cycle_of_the_figure(figure1_table):
+    tail = figure1_table["plain"][-10:, 1].sort().values
+    for values, expected in ((tail[:5], CYCLE[0]), (tail[5:], CYCLE[1])):
+        assert (values - expected).abs().max() < 1e-3
+    assert two_cycle(dirac(), STEP) == pytest.approx(CYCLE, abs=1e-5)
+
+
+@pytest.mark.parametrize(("panel", "tolerance"), [("entropic", 1e-3), ("entropic_exact", 1e-6)])
+def test_entropic_cost_follows_the_closed_form_at_every_step(figure1_table, panel, tolerance):
+    points = figure1_table[panel]
+    expected = 0.5 * (1 - 0.86 ** torch.arange(1, 101, dtype=torch.float64))
+    assert (points[:, 1] - expected).abs().max() < tolerance
+    assert torch.linalg.vector_norm(points[-1] - dirac().theta_star) < 1e-5
+
+
+@pytest.mark.parametrize("lam", [0.01, 1.0])
+def test_lam_does_not_change_the_right_panel(lam):
+    end = run(dirac(), lam, 60, constant(lam), STEP, 30)
+    torch.testing.assert_close(end.theta, gradient_descent(dirac(), STEP, 30), rtol=0, atol=1e-10)
+
+
+def test_plain_cost_fails_with_the_exact_potential_too(figure1_table):
+    # Any one-sided derivative may be returned at the tie; none of them is the gradient.
+    assert (figure1_table["plain_exact"][-50:] - dirac().theta_star).norm(dim=1).max() > 0.03
+
+
+@pytest.mark.parametrize(("inner_steps", "swing"), [(5, True), (20, False)])
+def test_inner_steps_of_four_n_lam_fail_although_lam_is_positive(inner_steps, swing):
+    # psi's own ascent is stable up to 2 n lam. At 4 n lam it cycles with period 2: after an odd number of steps theta
+    # meets the other end each time and swings, after an even number the same end and settles at a wrong point.
+    good, bad = (run(dirac(), 0.1, inner_steps, constant(0.1, m), STEP, 120) for m in (1.0, 4.0))
+    assert good.errors(50).max() < 1e-3
+    assert bad.errors(50).max() > 0.03
+    assert (bad.amplitude(50) > 0.05) is swing
+
+
+def test_decreasing_steps_reach_theta_star_without_regularisation():
+    decreased = run(dirac(), 0.0, 5, AVERAGED, decreasing(STEP), 800)
+    fixed = run(dirac(), 0.0, 5, AVERAGED, STEP, 120)
+    # At the end tau_k = 9e-4, of which a swing of about tau_k / 2 is left, and exp(-2 sum tau_k) = 2e-3 of the start.
+    assert decreased.errors(50).max() < 5e-3
+    assert fixed.errors(50).max() > 0.03
+
+
+def test_segment_swings_across_the_interface_without_regularisation_only():
+    plain, entropic = (run(segment(), lam, 20, StepRule(), STEP, 110, 64) for lam in (0.0, 0.1))
+    assert plain.kink_errors(50).max() > 0.05
+    assert entropic.kink_errors(50).max() < 1e-3
+    # Along the interface only the draws are left: 2 STEP std(t) / sqrt(64) / sqrt(1 - 0.86^2) = 0.01, five of them.
+    assert entropic.errors(50).max() < 0.05
+
+
+def test_exact_potential_on_fresh_batches_of_the_segment():
+    end = run_exact(segment(), 0.1, STEP, 80, 16)
+    expected = gradient_descent(segment(), STEP, 80)
+    torch.testing.assert_close(end.theta[:, 0], expected[:, 0], rtol=0, atol=1e-6)
+
+
+def test_runs_repeat_with_the_seed_and_differ_without():
+    first, again, other = (run(segment(), 0.1, 2, StepRule(), STEP, 5, 8, seed) for seed in (0, 0, 1))
+    assert torch.equal(first.theta, again.theta)
+    assert not torch.equal(first.theta, other.theta)
+
+
+def test_a_diverging_step_is_named():
+    with pytest.raises(FloatingPointError, match="lower the step on theta"):
+        run(dirac(), 0.1, 1, StepRule(), 1e200, 5)

@@ -1,0 +1,185 @@
+"""The exact solver, judged by its optimality conditions and by closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from otgrad.costs import Cost
+from otgrad.ctransform import assignment, c_transform
+from otgrad.measures import DiscreteMeasure
+from otgrad.pool import solve_pool
+from otgrad.semidual import objective
+
+
+def draw(b, n, d=2, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(b, d, generator=rng).double(), torch.randn(n, d, generator=rng).double() + 0.5
+    w, nu = torch.rand(b, generator=rng).double() + 0.1, torch.rand(n, generator=rng).double() + 0.1
+    return x, w / w.sum(), y, nu / nu.sum()
+
+
+@pytest.mark.parametrize(("b", "n"), [(12, 5), (5, 12), (8, 8), (1, 4), (4, 1), (1, 1)])
+@pytest.mark.parametrize("lam", [0.01, 0.1, 1.0, 30.0, 1e3])
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_both_marginals_hold(b, n, lam, p):
+    x, w, y, nu = draw(b, n)
+    solution = solve_pool(x, w, y, nu, lam, p)
+    pi = assignment(x, DiscreteMeasure(y, nu), solution.psi, lam, Cost(p))
+    error = float((w @ pi - nu).abs().sum())
+    # the rows hold by construction; 1e-14 of the spread over lam is the rounding that the solver allows itself
+    assert error <= max(1e-10, 1e-13 * 30 / lam)
+    assert solution.marginal_error == pytest.approx(error, abs=1e-12)
+    assert solution.psi.dtype == torch.float64
+    assert abs(float(nu @ solution.psi)) <= 1e-12 * max(1.0, float(solution.psi.abs().max()))
+    assert solution.value == pytest.approx(primal_value(x, w, y, nu, lam, p, pi), abs=1e-8 * max(1, lam))
+
+
+def primal_value(x, w, y, nu, lam, p, pi):
+    """<c, plan> + lam KL(plan | w x nu), for plan = w pi."""
+    plan = w[:, None] * pi
+    divergence = torch.special.xlogy(plan, pi / nu).sum()
+    return float((plan * Cost(p).matrix(x, y)).sum() + lam * divergence)
+
+
+@pytest.mark.parametrize("lam", [0.02, 1.0, 100.0])
+@pytest.mark.parametrize(("b", "n"), [(12, 5), (5, 12)])
+def test_the_two_sides_agree(b, n, lam):
+    # Solving with the roles exchanged gives the c,lam-transform of psi and the same value.
+    x, w, y, nu = draw(b, n)
+    solution, exchanged = solve_pool(x, w, y, nu, lam), solve_pool(y, nu, x, w, lam)
+    phi = c_transform(x, DiscreteMeasure(y, nu), solution.psi, lam, Cost())
+    torch.testing.assert_close(phi - w @ phi, exchanged.psi, rtol=0, atol=1e-8 * max(1, lam))
+    assert solution.value == pytest.approx(exchanged.value, abs=1e-9)
+
+
+@pytest.mark.parametrize(("b", "n"), [(12, 5), (5, 12)])
+def test_repeated_points_are_weights(b, n):
+    x, _, y, nu = draw(b, n)
+    counts = torch.arange(1, b + 1)
+    repeated = solve_pool(x.repeat_interleave(counts, 0), None, y, nu, 0.1)
+    weighted = solve_pool(x, counts, y, nu, 0.1)
+    torch.testing.assert_close(repeated.psi, weighted.psi, rtol=0, atol=1e-7)
+    assert repeated.value == pytest.approx(weighted.value, abs=1e-9)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.1])
+def test_atoms_and_points_without_mass_leave(lam):
+    x, w, y, nu = draw(6, 5)
+    w[1] = nu[3] = 0
+    w, nu = w / w.sum(), nu / nu.sum()
+    kept_x, kept_y = torch.nonzero(w).squeeze(1), torch.nonzero(nu).squeeze(1)
+    y[3], x[1] = 1e4, -1e4
+    solution = solve_pool(x, w, y, nu, lam)
+    reduced = solve_pool(x[kept_x], w[kept_x], y[kept_y], nu[kept_y], lam)
+    assert solution.psi[3] == 0
+    torch.testing.assert_close(solution.psi[kept_y], reduced.psi, rtol=0, atol=1e-9)
+    assert solution.value == pytest.approx(reduced.value, abs=1e-9)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.05, 1.0])
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_no_perturbation_increases_the_semidual(lam, p):
+    x, w, y, nu = draw(10, 6)
+    target = DiscreteMeasure(y, nu)
+    solution = solve_pool(x, w, y, nu, lam, p)
+    rng = torch.Generator().manual_seed(1)
+    for size in (1e-3, 1e-2, 0.1, 1.0):
+        for _ in range(20):
+            psi = solution.psi + size * torch.randn(6, generator=rng, dtype=torch.float64)
+            assert float(objective(x, target, psi, lam, Cost(p), w)[0]) <= solution.value + solution.gap + 1e-12
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_a_translation_costs_its_squared_length(d):
+    y = draw(40, 40, d)[2]
+    v = torch.arange(1.0, d + 1).double()
+    solution = solve_pool(y - v, None, y, None, 0.0)
+    exact = float(v @ v)
+    assert exact - solution.value + 1e-12 >= 0
+    assert exact - solution.value <= 1e-4 * exact
+    assert exact <= solution.value + solution.gap + 1e-12
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0])
+def test_sorting_gives_the_unregularised_cost_on_a_line(p):
+    x, _, y, _ = draw(50, 50, 1)
+    exact = float(((x.sort(0).values - y.sort(0).values).abs() ** p).mean())
+    solution = solve_pool(x, None, y, None, 0.0, p)
+    assert exact * (1 - 1e-4) <= solution.value <= exact + 1e-12
+    assert math.isnan(solution.marginal_error)
+
+
+@pytest.mark.parametrize(("b", "n"), [(30, 7), (7, 30)])
+def test_quantiles_give_the_unregularised_cost_of_weighted_points_on_a_line(b, n):
+    # OT = integral over t in (0, 1) of |F^-1(t) - G^-1(t)|^2, constant between the masses' partial sums.
+    x, w, y, nu = draw(b, n, 1, seed=2)
+    (x, w), (y, nu) = ((p[i := p[:, 0].argsort()], m[i]) for p, m in ((x, w), (y, nu)))
+    cuts_x, cuts_y = w.cumsum(0).numpy(), nu.cumsum(0).numpy()
+    cuts = np.unique(np.concatenate([[0.0], cuts_x[:-1], cuts_y[:-1], [1.0]]))
+    middle = (cuts[1:] + cuts[:-1]) / 2
+    moves = x[:, 0].numpy()[np.searchsorted(cuts_x, middle)] - y[:, 0].numpy()[np.searchsorted(cuts_y, middle)]
+    exact = float((np.diff(cuts) * moves**2).sum())
+    assert exact * (1 - 1e-4) <= solve_pool(x, w, y, nu, 0.0).value <= exact + 1e-12
+
+
+def test_two_points_have_a_closed_form():
+    # x = y = {0, 1}, uniform: psi = 0 by symmetry, each value is -lam log((1 + exp(-1 / lam)) / 2).
+    points = torch.tensor([[0.0], [1.0]])
+    for lam in (0.05, 1.0, 50.0):
+        solution = solve_pool(points, None, points, None, lam)
+        assert solution.psi.tolist() == pytest.approx([0, 0], abs=1e-10)
+        assert solution.value == pytest.approx(-lam * math.log1p(math.expm1(-1 / lam) / 2), abs=1e-10)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.1, 1e3])
+def test_constant_costs_and_equal_measures(lam):
+    same = draw(6, 6)[0]
+    assert 0 <= solve_pool(same, None, same, None, lam).value <= float(Cost().matrix(same, same).mean())
+    corner = torch.eye(3)
+    solution = solve_pool(torch.zeros(2, 3), None, corner, [1.0, 2.0, 3.0], lam)
+    assert solution.value == pytest.approx(1.0, abs=1e-10)  # every plan costs ||e_j||^2 = 1
+    single = solve_pool(torch.zeros(1, 2), None, torch.tensor([[3.0, 4.0]]), None, lam)
+    assert (single.value, single.psi.tolist()) == (25.0, [0.0])
+
+
+def test_the_value_falls_with_lam_to_the_unregularised_cost():
+    x, w, y, nu = draw(10, 8)
+    solutions = [solve_pool(x, w, y, nu, lam) for lam in (0.0, 1e-3, 0.01, 0.1, 1.0, 10.0, 1e3)]
+    values = [s.value for s in solutions]
+    assert values[0] <= values[1] + 1e-12
+    assert values[1] - values[0] <= solutions[0].gap + 1e-3 * math.log(10 / 0.03)  # lam times the largest entropy
+    assert values[1:] == sorted(values[1:])
+    product = float(w @ Cost().matrix(x, y) @ nu)
+    assert product - values[-1] < float(Cost().matrix(x, y).max()) ** 2 / 4 / 1e3
+
+
+X, YS = torch.zeros(3, 2), torch.ones(4, 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "weights", "y", "nu", "lam", "cost"),
+    [
+        (X, None, YS, None, -1.0, 2),
+        (X, None, YS, None, math.nan, 2),
+        (X, None, YS, None, math.inf, 2),
+        (X[:, :1], None, YS, None, 0.1, 2),
+        (X[0], None, YS, None, 0.1, 2),
+        (X[0, 0], None, YS, None, 0.1, 2),
+        (X[:0], None, YS, None, 0.1, 2),
+        (X, None, YS[0], None, 0.1, 2),
+        (X, [1.0, 1.0], YS, None, 0.1, 2),
+        (X, None, YS, [1.0, 1.0], 0.1, 2),
+        (X, [1.0, 1.0, -1.0], YS, None, 0.1, 2),
+        (X, None, YS, [0.0] * 4, 0.1, 2),
+        (X + math.nan, None, YS, None, 0.1, 2),
+        (X, None, YS / 0, None, 0.1, 2),
+        (X, None, YS, None, 0.1, "taxicab"),
+        (X, None, YS, None, 0.1, -2),
+    ],
+)
+def test_refusals(x, weights, y, nu, lam, cost):
+    with pytest.raises(ValueError, match=":") as caught:
+        solve_pool(x, weights, y, nu, lam, cost)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,108 @@
+"""A killed training goes on where it was, bit for bit, and two processes never train one run together."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, finished):
+    return finished[0] / "results/data"
+
+
+def command(data, folder):
+    script = ROOT / "code/scripts/run/train_ot.py"
+    options = {"data": data, "out": folder / "runs", "checkpoints": folder / "checkpoints", "device": "cpu", "threads": 1}
+    options |= {"generator": "mlp", "lam": 0.01, "n-train": 300, "batch-size": 50, "inner-steps": 2}
+    options |= {"outer-steps": STEPS, "checkpoint-every": 5, "log-every": 10, "eval-samples": 100}
+    return [sys.executable, script, *(str(part) for key, value in options.items() for part in (f"--{key}", value))]
+
+
+def start(data, folder):
+    return subprocess.Popen(command(data, folder), stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_checkpoint(folder, process):
+    deadline = time.monotonic() + 120
+    while not list((folder / "checkpoints").glob("*/checkpoint.pt")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        time.sleep(0.005)
+
+
+def finish(data, folder):
+    return subprocess.run(command(data, folder), capture_output=True, text=True, check=False, timeout=300)
+
+
+def results(folder):
+    (run,) = (folder / "runs").glob("ot-*-s0")
+    weights = torch.load(run / "weights.pt", weights_only=True)
+    with np.load(run / "samples.npz") as samples:
+        return weights, samples["images"], (run / "log.csv").read_text()
+
+
+def test_killed_training_resumes_bit_for_bit(data, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert finish(data, whole).returncode == 0
+    process = start(data, broken)
+    wait_for_checkpoint(broken, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list((broken / "runs").glob("*/weights.pt")), "killed too late to test anything"
+    assert finish(data, broken).returncode == 0
+    (weights, samples, log), (weights_2, samples_2, log_2) = results(whole), results(broken)
+    assert log == log_2
+    assert np.array_equal(samples, samples_2)
+    assert torch.equal(weights["psi"], weights_2["psi"])
+    for name, tensor in weights["generator"].items():
+        assert torch.equal(tensor, weights_2["generator"][name]), name
+    assert not list((broken / "checkpoints").glob("*/checkpoint.pt"))
+
+
+def test_second_process_stops_in_one_line(data, tmp_path):
+    first = start(data, tmp_path)
+    try:
+        wait_for_checkpoint(tmp_path, first)
+        first.send_signal(signal.SIGSTOP)
+        second = finish(data, tmp_path)
+    finally:
+        first.send_signal(signal.SIGCONT)
+        first.kill()
+        first.wait()
+    assert second.returncode != 0
+    (line,) = second.stderr.strip().splitlines()
+    assert "another process is training this run" in line
+
+
+def test_killed_snakemake_goes_on_after_unlock(project, run_snakemake, clean_environment):
+    arguments = ["--config", "preset=smoke", "dataset=digits", "lams=0.05", "outer_steps=400", "inner_steps=10"]
+    target = "results/runs/images/ot-mlp-lam0.05-s0/run.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1", target, *arguments],
+        cwd=project,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for_checkpoint(project, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    locked = run_snakemake(project, target, *arguments)
+    assert locked.returncode != 0
+    assert "unlock" in locked.stderr
+    assert run_snakemake(project, "--unlock").returncode == 0
+    done = run_snakemake(project, target, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (project / target).exists()

@@ -1,0 +1,121 @@
+"""The whole workflow in its smoke preset, in a copy of the tracked files; then tampering, which verify must see."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SMOKE = ("--config", "preset=smoke", "dataset=digits")
+
+
+def verification(folder):
+    return json.loads((folder / "results/verification.json").read_text())
+
+
+def test_everything_is_made(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    for name in ("figure1", "figure2", "crosscheck", "counterexample_chart"):
+        for suffix in (".svg", ".pdf", ".png"):
+            assert (folder / f"figures/{name}{suffix}").stat().st_size > 1000
+    verdicts = [row["verdict"] for row in verification(folder)]
+    assert "pass" in verdicts
+    assert "fail" not in verdicts
+    assert set(verification(folder)[0]) == {"claim", "expected", "measured", "tolerance", "verdict"}
+    assert "passed, 0 failed" in done.stdout
+
+
+def test_figure1_claims_are_computed(finished):
+    claims = {entry["id"]: entry["verdict"] for entry in json.loads((finished[0] / "results/claims.json").read_text())}
+    assert claims["A-no-convergence"] == "confirmed"
+    assert claims["A-convergence"] == "confirmed"
+    assert claims["A-smoothing-mlp"] == "undecided"
+
+
+def test_run_record_tells_how_it_was_made(finished):
+    (path,) = finished[0].glob("results/runs/images/ot-mlp-lam0.01-s0/run.json")
+    record = json.loads(path.read_text())
+    assert record["config"]["lam"] == 0.01
+    assert record["data"]["name"] == "digits"
+    assert len(record["git_commit"]) == 40
+    assert record["versions"]["torch"]
+    assert record["seconds"] > 0
+
+
+def test_second_call_only_prints(finished, run_snakemake):
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.*")}
+    done = run_snakemake(folder, *SMOKE)
+    assert done.returncode == 0
+    assert "passed, 0 failed" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.*")} == before
+
+
+def test_the_tree_stays_clean(finished):
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=finished[0], capture_output=True, text=True, check=True)
+    assert status.stdout == ""
+
+
+def test_editing_a_module_reruns_what_depends_on_it(finished, run_snakemake):
+    folder, _ = finished
+    module = folder / "code/otgrad/crosscheck.py"
+    original = module.read_text()
+    module.write_text(original + "\n# edited\n")
+    done = run_snakemake(folder, "-n", *SMOKE)
+    module.write_text(original)
+    assert "rule crosscheck" in done.stdout
+    assert "rule train_ot" not in done.stdout
+
+
+@pytest.mark.parametrize("damage", ["table", "figure", "reference", "potential"])
+def test_verify_sees_tampering(finished, run_snakemake, tmp_path, damage):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder, symlinks=True)
+    change(folder, damage)
+    # the tables are tampered with behind Snakemake's back: only the verification is run again
+    done = run_snakemake(folder, "verify", "--rerun-triggers", "code", "--forcerun", "verification", *SMOKE)
+    failed = [row["claim"] for row in verification(folder) if row["verdict"] == "fail"]
+    assert done.returncode != 0
+    assert failed, done.stdout
+    assert "FAIL" in done.stdout
+    expected = {"table": "2-cycle", "figure": "figure1", "reference": "2-cycle", "potential": "crosscheck"}
+    assert any(expected[damage] in claim for claim in failed), failed
+
+
+def change(folder: Path, damage: str) -> None:
+    table = folder / "results/counterexample/figure1.csv"
+    if damage == "table":
+        lines = table.read_text().splitlines()
+        last = max(index for index, line in enumerate(lines) if line.startswith("plain,"))
+        panel, k, x, y = lines[last].split(",")
+        lines[last] = ",".join([panel, k, x, repr(float(y) + 0.01)])
+        table.write_text("\n".join(lines) + "\n")
+    elif damage == "figure":
+        svg = folder / "figures/figure1.svg"
+        svg.write_text(svg.read_text().replace("tables-sha256:", "tables-sha256:0"))
+    elif damage == "reference":
+        reference = folder / "figures/reference/figure1.csv"
+        reference.write_text(reference.read_text().replace("0.46237", "0.40000"))
+    else:
+        potentials = folder / "results/crosscheck/potentials.csv"
+        potentials.write_text(potentials.read_text() + "\n")
+
+
+def test_dataset_mnist_fails_in_one_line(finished, run_snakemake, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder, symlinks=True, ignore=shutil.ignore_patterns("results"))
+    (tmp_path / "empty").mkdir()
+    done = run_snakemake(folder, "results/data/train.npz", "--config", "dataset=mnist", f"data_dir={tmp_path}/empty")
+    assert done.returncode != 0
+    assert "data: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "results/data/train.npz").exists()
+
+
+def test_report_is_made(finished, run_snakemake, tmp_path):
+    folder, _ = finished
+    done = run_snakemake(folder, *SMOKE, "--report", str(tmp_path / "report.zip"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.zip").stat().st_size > 10_000
