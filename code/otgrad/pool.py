@@ -60,7 +60,7 @@ def solve_pool(
         nu: their masses (n,), zeros allowed, or None for uniform.
         lam: regularisation >= 0, in units of the cost.
         cost: ground cost.
-        tol: L1 error of the marginals at which to stop (lam > 0), or the rounding floor 1e-14 spread(c) / lam if larger.
+        tol: L1 error of the marginals at which to stop (lam > 0), or 1e-14 spread(c) / lam, its rounding, if larger.
 
     Returns:
         the solution; everything in it is float64 on the device of y.

@@ -102,6 +102,8 @@ rule figure1:
         figure("figure1"),
     log:
         "logs/figure1.log",
+    benchmark:
+        "results/benchmarks/figure1.tsv"
     conda:
         ENVIRONMENT
     script:
@@ -115,6 +117,8 @@ rule counterexample_chart:
         figure("counterexample_chart"),
     log:
         "logs/counterexample_chart.log",
+    benchmark:
+        "results/benchmarks/counterexample_chart.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -130,6 +134,8 @@ use rule counterexample_chart as counterexample_segment with:
         figure("counterexample_segment"),
     log:
         "logs/counterexample_segment.log",
+    benchmark:
+        "results/benchmarks/counterexample_segment.tsv"
     params:
         part="segment",
 
@@ -141,5 +147,7 @@ use rule counterexample_chart as counterexample_steps with:
         figure("counterexample_steps"),
     log:
         "logs/counterexample_steps.log",
+    benchmark:
+        "results/benchmarks/counterexample_steps.tsv"
     params:
         part="steps",

@@ -33,6 +33,8 @@ rule crosscheck_figure:
         figure("crosscheck"),
     log:
         "logs/crosscheck_figure.log",
+    benchmark:
+        "results/benchmarks/crosscheck_figure.tsv"
     conda:
         ENVIRONMENT
     params:

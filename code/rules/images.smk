@@ -49,6 +49,8 @@ rule figure2:
         figure("figure2"),
     log:
         "logs/figure2.log",
+    benchmark:
+        "results/benchmarks/figure2.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -67,6 +69,8 @@ use rule figure2 as pilot_figure with:
         figure("pilot"),
     log:
         "logs/pilot.log",
+    benchmark:
+        "results/benchmarks/pilot_figure.tsv"
     params:
         runs=PILOT_RUNS,
         preset=SETTINGS.preset,

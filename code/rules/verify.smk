@@ -30,6 +30,8 @@ rule verification:
         markdown="results/verification.md",
     log:
         "logs/verification.log",
+    benchmark:
+        "results/benchmarks/verification.tsv"
     conda:
         ENVIRONMENT
     params:
@@ -51,6 +53,8 @@ rule claims:
         CLAIMS,
     log:
         "logs/claims.log",
+    benchmark:
+        "results/benchmarks/claims.tsv"
     conda:
         ENVIRONMENT
     params:

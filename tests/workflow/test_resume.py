@@ -22,7 +22,8 @@ def data(tmp_path_factory, finished):
 
 def command(data, folder):
     script = ROOT / "code/scripts/run/train_ot.py"
-    options = {"data": data, "out": folder / "runs", "checkpoints": folder / "checkpoints", "device": "cpu", "threads": 1}
+    options = {"data": data, "out": folder / "runs", "checkpoints": folder / "checkpoints"}
+    options |= {"device": "cpu", "threads": 1}
     options |= {"generator": "mlp", "lam": 0.01, "n-train": 300, "batch-size": 50, "inner-steps": 2}
     options |= {"outer-steps": STEPS, "checkpoint-every": 5, "log-every": 10, "eval-samples": 100}
     return [sys.executable, script, *(str(part) for key, value in options.items() for part in (f"--{key}", value))]

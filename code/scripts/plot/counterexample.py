@@ -128,7 +128,7 @@ def draw_curve(axis, coordinate):
     """Draw the coordinate across the interface, against k."""
     axis.axhline(0, color="0.35", linestyle="--", linewidth=0.8)
     axis.plot(coordinate, color=style.GREEN, linewidth=0.7, marker=".", markersize=2)
-    axis.set(ylim=(-0.34, 0.34), xlabel="$k$")  # the first points, from theta_0 = -1 on, are left out
+    axis.set(ylim=(-1.05, 1.05), xlabel="$k$")
 
 
 # --- lam against the step on theta ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Keep this run as the reference: ranges of the image runs' numbers over the seeds there are, and light thumbnails.
 
-Not part of `all`: it writes tracked files under figures/reference/ and is called by name, after runs with several seeds.
+Not part of `all`: it writes tracked files under figures/reference/. Call it by name, after runs with several seeds.
 """
 
 import json
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from readers import run_summary
 
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
+from readers import run_summary
 
 QUANTITIES = ("value", "diversity", "effective_atoms")
 THUMBNAIL_WIDTH = 1000  # pixels
