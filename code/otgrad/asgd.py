@@ -95,7 +95,7 @@ def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, 
     state.k += 1
     state.psi += _increment(grad, target, lam, rule, state, len(x))
     if not bool(torch.isfinite(state.psi).all()):
-        reason = f"lower the step c = {rule.c}" if bool(torch.isfinite(x).all()) else "the points are not finite"
+        reason = "the points are not finite" if not bool(torch.isfinite(x).all()) else f"lower the step c = {rule.c}"
         raise FloatingPointError(f"psi is not finite after inner step {state.k}: {reason}")
     if rule.averaging is None:
         state.average.copy_(state.psi)

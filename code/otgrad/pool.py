@@ -67,6 +67,7 @@ def solve_pool(
 
     Raises:
         ValueError: on bad shapes, masses or lam.
+        FloatingPointError: if points are so far apart that their cost overflows.
         RuntimeError: if Newton's method does not reach tol.
     """
     if not 0 <= lam < math.inf:
@@ -76,6 +77,8 @@ def solve_pool(
     if source.y.shape[1] != target.y.shape[1]:
         raise ValueError(f"x is {source.y.shape[1]} wide and y {target.y.shape[1]}: give points of one space")
     matrix = Cost.from_name(cost).matrix(source.positive.y, target.positive.y)
+    if not bool(torch.isfinite(matrix).all()):
+        raise FloatingPointError("the cost is not finite: rescale the points, or lower the step on theta that moved them")
     pair = _Pair(matrix, source.positive.nu, target.positive.nu)
     if lam > 0:
         psi, steps = pair.solve(lam, tol)

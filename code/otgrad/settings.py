@@ -129,9 +129,12 @@ def _resolve_device(device: str, cuda: str) -> str:
 
 
 def _resolve_dataset(dataset: str) -> str:
-    if dataset.endswith(".npz") and not Path(dataset).expanduser().is_file():
+    if not dataset.endswith(".npz"):
+        return dataset
+    path = Path(dataset).expanduser()
+    if not path.is_file():
         raise ConfigError(f"config: dataset = {dataset!r}: no such file; give the path of a .npz file with images")
-    return dataset
+    return str(path)
 
 
 def _resolve_data_dir(data_dir: str | None, environ: Mapping[str, str]) -> str:

@@ -32,7 +32,7 @@ def test_the_docstrings_example_runs():
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(verbose=False)
     (example,) = finder.find(SemiDiscreteOT, "SemiDiscreteOT")
     result = runner.run(example)
-    assert (result.failed, result.attempted) == (0, 4)
+    assert (result.failed, result.attempted) == (0, 5)
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.1])

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SMOKE = ("--config", "preset=smoke", "dataset=digits")
@@ -119,3 +120,19 @@ def test_report_is_made(finished, run_snakemake, tmp_path):
     done = run_snakemake(folder, *SMOKE, "--report", str(tmp_path / "report.zip"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report.zip").stat().st_size > 10_000
+
+
+def test_own_pictures_and_both_generators(project, run_snakemake, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(project, folder, symlinks=True)
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 5), dtype=np.uint8)
+    np.savez(folder / "mine.npz", images=images)
+    arguments = ["--config", "preset=smoke", "dataset=mine.npz", "generators=mlp,dcgan", "lams=0.05"]
+    done = run_snakemake(folder, "figures/figure2.svg", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "mine.npz" in (folder / "figures/figure2.svg").read_text()
+    for generator in ("mlp", "dcgan"):
+        run = folder / f"results/runs/images/ot-{generator}-lam0.05-s0"
+        record = json.loads((run / "run.json").read_text())
+        assert record["config"]["n_train"] == record["data"]["n_train"]
+        assert np.load(run / "samples.npz")["images"].shape[1:] == (6, 5)
