@@ -36,13 +36,14 @@ from otgrad.measures import DiscreteMeasure
 from otgrad.pool import PoolSolution, solve_pool
 from otgrad.semidual import objective
 
-EXACT = 1e-6  # units of the cost; both solvers stop at marginal errors of 1e-10 or less, 2e-10 was the worst seen
+EXACT = 1e-6  # units of the cost; both solvers stop at marginal errors of 1e-10 or less; 1e-9 was the worst seen
 ROUNDING = 1e-9  # units of the cost; POT's network simplex is exact but for rounding
 HARD_GAP = 1e-3  # relative; solve_pool stops at 1e-4 for lam == 0
-SEMIDISCRETE_GAP = 1e-2  # relative; POT's stochastic solver has no stopping test
-# Relative gaps of our stochastic solver after these passes; over 25 seeds and over sharp, blurred and collapsed image
-# samples the worst was 6.5e-3 at lam = 0.01, falling with lam, and 4.9e-2 at lam == 0, where F is not smooth.
-STOCHASTIC_GAP, STOCHASTIC_HARD_GAP = 1e-2, 1e-1
+# Relative gaps at which the stochastic solvers end, POT's and ours, at lam > 0 and at lam == 0, where F is not smooth.
+# Worst of 25 seeds and of image samples from sharp to collapsed: POT's 8e-3 and 2.5e-2, ours 1.3e-2 and 5e-2.
+# (If all samples are black, ours ends at 1.4e-1 for lam == 0: 200 equal points move one atom at a time.)
+SEMIDISCRETE_GAP, SEMIDISCRETE_HARD_GAP = 1e-2, 5e-2
+STOCHASTIC_GAP, STOCHASTIC_HARD_GAP = 2e-2, 1e-1
 PASSES, HARD_PASSES = 100, 200  # at lam > 0 and at lam == 0; a pass draws as many points as the pool has
 STEPS_PER_PASS, HARD_STEPS_PER_PASS = 4, 10  # at lam == 0 a point moves one atom only: small batches do better
 SEMIDISCRETE_STEPS, SEMIDISCRETE_HARD_STEPS, SEMIDISCRETE_BATCH = 1500, 8000, 20
@@ -112,35 +113,6 @@ class Comparison:
     checks: list[Check]
     potentials: list[tuple[float, float]]
     trace: list[tuple[str, int, float]]
-
-
-def small_instances(seed: int, cost: Cost | None = None) -> list[Instance]:
-    """Build one point against two atoms, 40 points against 25 atoms, and the same with one atom massless.
-
-    Masses are unequal on both sides. In the first, psi* = c(x, .) for every lam; the others lie in the unit square.
-    """
-    cost = cost or Cost()
-    rng = np.random.default_rng(seed)
-    x, y = rng.random((40, 2)), rng.random((25, 2))
-    w, nu = rng.dirichlet(np.full(40, 2.0)), rng.dirichlet(np.full(25, 2.0))
-    without = np.where(np.arange(25) == 7, 0, nu)
-    return [
-        _instance("two atoms", [[0, 0.7]], [1], [[0, 1], [0, 0]], [0.2, 0.8], cost),
-        _instance("random atoms", x, w, y, nu, cost),
-        _instance("massless atom", x, w, y, without / without.sum(), cost),
-    ]
-
-
-def image_instance(samples: np.ndarray, images: np.ndarray) -> Instance:
-    """Pair samples (b, d) of a generator with images (n, d), uniformly; cost ||x - y||^2 / mean ||y||^2."""
-    w, nu = (np.full(len(rows), 1 / len(rows)) for rows in (samples, images))
-    mean_square = float(np.square(images, dtype=np.float64).sum(1).mean())
-    return _instance("images", samples, w, images, nu, Cost(scale=mean_square))
-
-
-def _instance(name, x, w, y, nu, cost) -> Instance:
-    x, w, y, nu = (torch.as_tensor(array, dtype=torch.float64) for array in (x, w, y, nu))
-    return Instance(name, x, w, y, nu, cost)
 
 
 def compare(instance: Instance, lam: float, seed: int) -> Comparison:
@@ -274,5 +246,5 @@ def semidiscrete_check(instance: Instance, lam: float, ours: PoolSolution, seed:
         decreasing_reg_initial_eps=0.2 * spread,
     )
     pot = instance.value(torch.as_tensor(psi), lam)
-    gap = abs(relative_gap(ours.value, pot))
-    return Check(instance.name, lam, "semidiscrete", ours.value, pot, gap, SEMIDISCRETE_GAP)
+    gap, tolerance = relative_gap(ours.value, pot), SEMIDISCRETE_GAP if lam > 0 else SEMIDISCRETE_HARD_GAP
+    return Check(instance.name, lam, "semidiscrete", ours.value, pot, abs(gap), tolerance)

@@ -78,7 +78,9 @@ def solve_pool(
         raise ValueError(f"x is {source.y.shape[1]} wide and y {target.y.shape[1]}: give points of one space")
     matrix = Cost.from_name(cost).matrix(source.positive.y, target.positive.y)
     if not bool(torch.isfinite(matrix).all()):
-        raise FloatingPointError("the cost is not finite: rescale the points, or lower the step on theta that moved them")
+        raise FloatingPointError(
+            "the cost is not finite: rescale the points, or lower the step on theta"
+        )
     pair = _Pair(matrix, source.positive.nu, target.positive.nu)
     if lam > 0:
         psi, steps = pair.solve(lam, tol)
@@ -162,7 +164,8 @@ class _Pair:
             trial = u + 0.5**halvings * du
             new_value, new_grad = self.semidual(trial, lam)
             rises = new_value >= value + 1e-4 * 0.5**halvings * slope
-            if rises or float(new_grad.abs().sum()) < 0.5 * size:
+            level = new_value >= value - 1e-12 * self.spread
+            if rises or (level and float(new_grad.abs().sum()) < 0.5 * size):
                 return trial
         return None
 

@@ -1,5 +1,5 @@
-# Our potentials against POT's. Instance 4 uses samples of the first generator with lam >= 0.
-CROSSCHECK_RUN = next(iter(RUNS))
+# Our potentials against POT's. Instance 4 uses samples of the run whose lam is nearest 0.01.
+CROSSCHECK_RUN = min(RUNS, key=lambda run: abs(RUNS[run]["lam"] - 0.01))
 
 
 rule crosscheck:

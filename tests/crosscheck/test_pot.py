@@ -10,7 +10,8 @@ import torch
 pytest.importorskip("ot")
 from otgrad import crosscheck
 from otgrad.costs import Cost
-from otgrad.crosscheck import Check, compare, image_instance, pot_sinkhorn, small_instances
+from otgrad.crosscheck import Check, compare, pot_sinkhorn
+from otgrad.instances import image_instance, small_instances
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "code/scripts"
 NAMES = ("two atoms", "random atoms", "massless atom")
@@ -95,7 +96,7 @@ def test_stochastic_solver_reaches_pots_value(name, lam):
     _, cost = crosscheck.hard_checks(problem, problem.solve(0.0))
     optimum = problem.solve(lam).value if lam > 0 else cost
     trace = list(crosscheck.stochastic_trace(problem, lam, optimum, seed=1))
-    # measured: 2e-2 at lam == 0, where F is not smooth; 2e-3 and less above
+    # worst of 25 seeds: 3e-2 at lam == 0, where F is not smooth, and 2e-3 at lam = 0.05
     assert -1e-9 <= trace[-1][1] <= (5e-2 if lam == 0 else 5e-3)
     assert trace[-1][1] < 0.1 * trace[0][1]
 
@@ -116,8 +117,8 @@ def test_sinkhorn_trace_goes_on_where_it_stopped():
 
 
 def test_image_cost_is_in_units_of_the_mean_square():
-    images = blobs(30, 0).reshape(30, -1)
-    problem = image_instance(images[:10], images)
+    images = blobs(50, 0).reshape(50, -1)
+    problem = image_instance(blobs(40, 1).reshape(40, -1), images)
     assert problem.cost.scale == pytest.approx((images**2).sum(1).mean())
     assert all(check.verdict == "pass" for check in compare(problem, 0.05, seed=0).checks)
 
@@ -139,15 +140,8 @@ def test_scripts_write_tables_and_figure(tmp_path, monkeypatch):
     with paths[0].open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["verdict"] for row in rows} == {"pass"}
-    assert {row["quantity"] for row in rows} == {
-        "potential",
-        "plan",
-        "value",
-        "stochastic",
-        "emd_dual",
-        "lower_bound",
-        "semidiscrete",
-    }
+    quantities = {"potential", "plan", "value", "stochastic", "emd_dual", "lower_bound", "semidiscrete"}
+    assert {row["quantity"] for row in rows} == quantities
     assert len(paths[1].read_text(encoding="utf-8").splitlines()) == 1 + 2 + 25 + 24 + 3 * 50
     figures = [tmp_path / f"crosscheck.{ending}" for ending in ("svg", "pdf", "png")]
     plot.draw(paths[1], paths[2], figures, "instance 4: blobs, preset test")

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from otgrad.atomic import replacing
-from otgrad.crosscheck import compare, image_instance, small_instances
+from otgrad.crosscheck import compare
+from otgrad.instances import image_instance, small_instances
 from otgrad.joblog import job
 
 SMALL_LAMS = (0.0, 0.01, 0.05, 0.1, 1.0)
