@@ -78,9 +78,7 @@ def solve_pool(
         raise ValueError(f"x is {source.y.shape[1]} wide and y {target.y.shape[1]}: give points of one space")
     matrix = Cost.from_name(cost).matrix(source.positive.y, target.positive.y)
     if not bool(torch.isfinite(matrix).all()):
-        raise FloatingPointError(
-            "the cost is not finite: rescale the points, or lower the step on theta"
-        )
+        raise FloatingPointError("the cost is not finite: rescale the points, or lower the step on theta")
     pair = _Pair(matrix, source.positive.nu, target.positive.nu)
     if lam > 0:
         psi, steps = pair.solve(lam, tol)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 _RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "pot", "matplotlib", "snakemake")
 
 
@@ -42,7 +42,8 @@ class OTConfig:
         step_c: its multiplier.
         log_every: theta-steps between two rows of the log.
         checkpoint_every: theta-steps between two checkpoints.
-        eval_samples: generated images over which a row of the log is computed.
+        eval_samples: generated images over which a row of the log, and the final value, are computed.
+        final_steps: psi-steps on the trained generator before its final value is taken.
     """
 
     generator: str
@@ -57,6 +58,7 @@ class OTConfig:
     step_c: float = 1.0
     log_every: int = 50
     checkpoint_every: int = 100
+    final_steps: int = 300
     eval_samples: int = 1000
 
     def name(self) -> str:

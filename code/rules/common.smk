@@ -57,7 +57,7 @@ def figure(name):
 def run_configs(lams=SETTINGS.lams):
     """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
     shared = ("batch_size", "outer_steps", "inner_steps", "lr_theta", "n_train", "step_rule", "step_c")
-    shared += ("log_every", "checkpoint_every", "eval_samples")
+    shared += ("log_every", "checkpoint_every", "eval_samples", "final_steps")
     common = {"seed": SETTINGS.seed} | {key: PRESET[key] for key in shared}
     return {
         f"ot-{generator}-lam{lam:g}-s{SETTINGS.seed}": {"generator": generator, "lam": float(lam)} | common

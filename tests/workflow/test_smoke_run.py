@@ -1,6 +1,7 @@
 """The whole workflow in its smoke preset, in a copy of the tracked files; then tampering, which verify must see."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -75,8 +76,7 @@ def test_verify_sees_tampering(finished, run_snakemake, tmp_path, damage):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder, symlinks=True)
     change(folder, damage)
-    # the tables are tampered with behind Snakemake's back: only the verification is run again
-    done = run_snakemake(folder, "verify", "--rerun-triggers", "code", "--forcerun", "verification", *SMOKE)
+    done = run_snakemake(folder, "verify", "--forcerun", "verification", *SMOKE)
     failed = [row["claim"] for row in verification(folder) if row["verdict"] == "fail"]
     assert done.returncode != 0
     assert failed, done.stdout
@@ -86,22 +86,24 @@ def test_verify_sees_tampering(finished, run_snakemake, tmp_path, damage):
 
 
 def change(folder: Path, damage: str) -> None:
-    table = folder / "results/counterexample/figure1.csv"
-    if damage == "table":
-        lines = table.read_text().splitlines()
-        last = max(index for index, line in enumerate(lines) if line.startswith("plain,"))
-        panel, k, x, y = lines[last].split(",")
-        lines[last] = ",".join([panel, k, x, repr(float(y) + 0.01)])
-        table.write_text("\n".join(lines) + "\n")
-    elif damage == "figure":
-        svg = folder / "figures/figure1.svg"
-        svg.write_text(svg.read_text().replace("tables-sha256:", "tables-sha256:0"))
-    elif damage == "reference":
-        reference = folder / "figures/reference/figure1.csv"
-        reference.write_text(reference.read_text().replace("0.46237", "0.40000"))
-    else:
-        potentials = folder / "results/crosscheck/potentials.csv"
-        potentials.write_text(potentials.read_text() + "\n")
+    """Change one file and put its date back, so that Snakemake has no reason to make anything again."""
+    path, edit = {
+        "table": ("results/counterexample/figure1.csv", move_last_plain_point),
+        "figure": ("figures/figure1.svg", lambda text: text.replace("tables-sha256:", "tables-sha256:0")),
+        "reference": ("figures/reference/figure1.csv", lambda text: text.replace("0.46237", "0.40000")),
+        "potential": ("results/crosscheck/potentials.csv", lambda text: text + "\n"),
+    }[damage]
+    dates = (folder / path).stat()
+    (folder / path).write_text(edit((folder / path).read_text()))
+    os.utime(folder / path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+
+
+def move_last_plain_point(text: str) -> str:
+    lines = text.splitlines()
+    last = max(index for index, line in enumerate(lines) if line.startswith("plain,"))
+    panel, k, x, y = lines[last].split(",")
+    lines[last] = ",".join([panel, k, x, repr(float(y) + 0.01)])
+    return "\n".join(lines) + "\n"
 
 
 def test_dataset_mnist_fails_in_one_line(finished, run_snakemake, tmp_path):

@@ -80,7 +80,16 @@ def descend_theta(
 
 @dataclass
 class TrainedGenerator:
-    """Result of `train`: the generator, psi (n,) in units of the normalised cost, and the log, a row per entry."""
+    """Result of `train`.
+
+    Attributes:
+        generator: the trained generator.
+        psi: potential (n,) in units of the normalised cost, after `final_steps` steps on the trained generator: the
+            one that training leaves off with is noisy, since it chases a moving generator.
+        log: value, marginal_error and effective_atoms at psi as it was during training, a row per entry; the last
+            row is taken at the final psi.
+        timing: seconds at the same theta-steps.
+    """
 
     generator: nn.Module
     psi: Tensor
@@ -139,7 +148,12 @@ def train(
             run.step, run.seconds = step, time.perf_counter() - clock
             checkpoints.save(run.state(checkpoint_digest))
     run.generator.eval()
-    return TrainedGenerator(run.generator, target.center(run.psi_state.average), run.log, run.timing)
+    run.psi_state = ascend_psi(
+        run.generator, problem, run.psi_state, rule, config.final_steps, config.batch_size, run.rng
+    )
+    psi = target.center(run.psi_state.average)
+    log = [*run.log[:-1], run.log[-1] | _measure(run, problem, config)]
+    return TrainedGenerator(run.generator, psi, log, run.timing)
 
 
 @dataclass

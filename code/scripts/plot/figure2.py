@@ -36,7 +36,7 @@ def draw(runs, sample_paths, log_paths, outputs, stamp_text):
         last = last_row(log)
         axis.set_title(
             f"{config['generator'].upper()}, $\\lambda$ = {config['lam']:g}\n"
-            f"$F$ = {float(last['value']):.3f}, {float(last['effective_atoms']):.3g} atoms",
+            f"$F$ = {float(last['value']):.3f}, {float(last['effective_atoms']):.0f} atoms",
             fontsize=8,
         )
     style.stamp(fig, stamp_text)
