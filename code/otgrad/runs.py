@@ -43,7 +43,7 @@ class OTConfig:
         log_every: theta-steps between two rows of the log.
         checkpoint_every: theta-steps between two checkpoints.
         eval_samples: generated images over which a row of the log, and the final value, are computed.
-        final_steps: psi-steps on the trained generator before its final value is taken.
+        final_steps: psi-steps from 0, on the trained generator, before its final value is taken.
     """
 
     generator: str

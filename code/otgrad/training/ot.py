@@ -84,8 +84,8 @@ class TrainedGenerator:
 
     Attributes:
         generator: the trained generator.
-        psi: potential (n,) in units of the normalised cost, after `final_steps` steps on the trained generator: the
-            one that training leaves off with is noisy, since it chases a moving generator.
+        psi: potential (n,) in units of the normalised cost, after `final_steps` steps from 0 on the trained generator:
+            the one that training leaves off with is noisy at small lam, since it chases a moving generator.
         log: value, marginal_error and effective_atoms at psi as it was during training, a row per entry; the last
             row is taken at the final psi.
         timing: seconds at the same theta-steps.
@@ -149,7 +149,7 @@ def train(
             checkpoints.save(run.state(checkpoint_digest))
     run.generator.eval()
     run.psi_state = ascend_psi(
-        run.generator, problem, run.psi_state, rule, config.final_steps, config.batch_size, run.rng
+        run.generator, problem, AsgdState.zeros(target), rule, config.final_steps, config.batch_size, run.rng
     )
     psi = target.center(run.psi_state.average)
     log = [*run.log[:-1], run.log[-1] | _measure(run, problem, config)]
