@@ -65,7 +65,7 @@ class SemiDiscreteOT:
         y = y if y.is_floating_point() else y.float()
         self.target = DiscreteMeasure.from_atoms(y, nu)
         self.lam = float(lam)
-        _warn_if_far_from_origin(y)
+        _warn_if_far_from_origin(self.target)
         self.cost = Cost.from_name(cost)
         if normalize:
             self.cost = self.cost.normalized(self.target.y, self.target.nu)
@@ -202,10 +202,11 @@ class SemiDiscreteOT:
         return x
 
 
-def _warn_if_far_from_origin(y: Tensor) -> None:
+def _warn_if_far_from_origin(target: DiscreteMeasure) -> None:
     """Warn where ||x||^2 + ||y||^2 - 2 <x, y> would cancel in y's precision: float32 loses 1e-4 at this offset."""
-    offset, spread = float(y.double().mean(0).square().sum()), float(y.double().var(0, correction=0).sum())
-    if y.dtype != torch.float64 and offset > 100 * max(spread, 1e-30) and len(y) > 1:
+    offset = float(target.y.mean(dim=0).square().sum())
+    spread = float(target.y_sq.mean()) - offset
+    if target.y.dtype != torch.float64 and target.n > 1 and offset > 100 * max(spread, 0.0):
         warnings.warn(
             "y lies far from the origin for float32: subtract its mean from y and from the samples, or use float64",
             stacklevel=3,

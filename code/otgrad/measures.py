@@ -38,7 +38,7 @@ class DiscreteMeasure:
             raise ValueError(f"y has dtype {self.y.dtype}: convert it to float32 or float64")
         if self.nu.shape != (self.n,):
             raise ValueError(f"nu has shape {tuple(self.nu.shape)}: give one mass per atom, ({self.n},)")
-        if not bool(torch.isfinite(self.y).all()):
+        if not bool(torch.isfinite(self.y.sum())):  # a nan or inf anywhere; isfinite(y) would copy y
             raise ValueError("y has entries that are not finite: remove or repair those atoms")
         _check_masses(self.nu)
 
@@ -60,8 +60,8 @@ class DiscreteMeasure:
 
     @cached_property
     def y_sq(self) -> Tensor:
-        """Squared norms ||y_j||^2 (n,)."""
-        return self.y.square().sum(1)
+        """Squared norms ||y_j||^2 (n,), without a second array of the size of y."""
+        return torch.linalg.vector_norm(self.y, dim=1).square()
 
     @cached_property
     def support(self) -> Tensor | None:

@@ -246,3 +246,13 @@ def test_another_rule_is_used():
     assert not torch.equal(plain.psi, scaled.psi)
     with pytest.raises(ValueError, match="sinkhorn"):
         fitted(5, lam=0.0, rule=StepRule("sinkhorn"))
+
+
+def test_data_far_from_the_origin_is_warned_about():
+    y = torch.rand(50, 2, generator=rng()) - 0.5
+    with pytest.warns(UserWarning, match="subtract its mean"):
+        SemiDiscreteOT(y + 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SemiDiscreteOT(y + 1)
+        SemiDiscreteOT(y.double() + 100)
