@@ -17,6 +17,7 @@ from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
 
 TILE_ELEMENTS = 2**25  # entries of the b x n buffer formed at once: 128 MiB in float32
+PRODUCT_BLOCK = 1024  # atoms per matrix product on a CPU, so that a block of y stays in cache: a fifth faster
 
 
 def c_transform(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
@@ -165,7 +166,10 @@ def _scores(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: C
     t = lam if lam > 0 else 1.0
     if cost.p == 2:  # one matrix product: the term ||x_i||^2 goes to the offset, ||y_j||^2 to the bias
         bias = (psi - target.y_sq / cost.scale) / t
-        scores = torch.addmm(bias, x, target.y.T, alpha=2 / (cost.scale * t))
+        scores = x.new_empty(len(x), target.n)
+        block = PRODUCT_BLOCK if x.device.type == "cpu" else target.n
+        for atoms in (slice(start, start + block) for start in range(0, target.n, block)):
+            torch.addmm(bias[atoms], x, target.y[atoms].T, alpha=2 / (cost.scale * t), out=scores[:, atoms])
         return scores, x.square().sum(1) / (-cost.scale * t)
     scores = cost.distances(x, target.y)
     if cost.p != 1:
