@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -29,3 +31,11 @@ def write_json(path: Path, obj: Any) -> None:
     content = json.dumps(obj, sort_keys=True, indent=2) + "\n"
     with replacing(path) as file:
         file.write(content.encode())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV with numbers that read back exactly."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())

@@ -8,6 +8,7 @@ loop calls only those two. Notation: s_ij = (psi_j - c(x_i, y_j)) / t with t = l
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -18,6 +19,7 @@ from otgrad.measures import DiscreteMeasure
 
 TILE_ELEMENTS = 2**25  # entries of the b x n buffer formed at once: 128 MiB in float32
 PRODUCT_BLOCK = 1024  # atoms per matrix product on a CPU, so that a block of y stays in cache: a fifth faster
+_kept = threading.local()  # this thread's CPU buffer, see _buffer
 
 
 def c_transform(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
@@ -161,12 +163,28 @@ def _row_tiles(b: int, n: int) -> Iterator[slice]:
     return (slice(start, min(start + step, b)) for start in range(0, b, step))
 
 
+def _buffer(x: Tensor, n: int) -> Tensor:
+    """Return an uninitialised (b, n) like x, valid until the next call; it must not leave this module.
+
+    On a CPU each thread keeps its largest so far, TILE_ELEMENTS entries or one row: pages fresh from the system cost
+    10% to 40% of a psi-step. On CUDA torch's own allocator does the same.
+    """
+    if x.device.type != "cpu":
+        return x.new_empty(len(x), n)
+    size = len(x) * n * x.element_size()
+    if getattr(_kept, "bytes", None) is None or len(_kept.bytes) < size:
+        _kept.bytes = None  # free the old one first
+        with torch.inference_mode(False):  # else the buffer could not be written to outside of that mode
+            _kept.bytes = torch.empty(size, dtype=torch.uint8)
+    return _kept.bytes[:size].view(x.dtype).view(len(x), n)
+
+
 def _scores(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:
     """Return s (b, n) up to a term (b,) that is constant along rows: s_ij = scores_ij + offset_i."""
     t = lam if lam > 0 else 1.0
     if cost.p == 2:  # one matrix product: the term ||x_i||^2 goes to the offset, ||y_j||^2 to the bias
         bias = (psi - target.y_sq / cost.scale) / t
-        scores = x.new_empty(len(x), target.n)
+        scores = _buffer(x, target.n)
         block = PRODUCT_BLOCK if x.device.type == "cpu" else target.n
         for atoms in (slice(start, start + block) for start in range(0, target.n, block)):
             torch.addmm(bias[atoms], x, target.y[atoms].T, alpha=2 / (cost.scale * t), out=scores[:, atoms])

@@ -264,6 +264,21 @@ def test_products_build_no_graph_and_change_no_input():
         assert torch.equal(now, before)
 
 
+def test_the_kept_buffer_carries_nothing_from_call_to_call():
+    """Results stay as they were while later calls, of other sizes, dtypes and modes, write to the same buffer."""
+    first = draw(SHAPES["plain"])
+    with torch.inference_mode():
+        expected = [t.clone() for t in psi_step(*first[:3], 0.1, Cost(), first[3])]
+    results = psi_step(*first[:3], 0.1, Cost(), first[3])
+    gradients = x_grad(*first[:3], 0.1, Cost())
+    kept = [t.clone() for t in gradients]
+    for shape, dtype in product(((500, 90, 3), (2, 3, 1)), (torch.float32, torch.float64)):
+        x, target, psi, w = draw(shape, dtype)
+        psi_step(x, target, psi, 0.1, Cost(), w)
+        x_grad(x, target, psi, 0.1, Cost())
+    assert all(map(torch.equal, (*results, *gradients), (*expected, *kept)))
+
+
 def test_a_constant_potential_on_one_atom_is_its_shifted_cost():
     x, target, _, _ = draw(SHAPES["one atom"])
     for lam in LAMS:

@@ -11,7 +11,7 @@ Each function is told everything by its arguments and writes one CSV, whole or n
 import torch
 
 from otgrad.asgd import StepRule
-from otgrad.atomic import replacing
+from otgrad.atomic import write_csv
 from otgrad.counterexample import INSTANCES, decreasing, dirac, run, run_exact
 from otgrad.joblog import job
 
@@ -145,17 +145,6 @@ def _tail_summary(trajectory):
     distance, kink = trajectory.errors(TAIL), trajectory.kink_errors(TAIL)
     values = (distance.max(), distance.mean(), distance[-1], kink.max(), kink.mean())
     return (*map(float, values), int(kink.max() <= CONVERGED))
-
-
-def write_csv(path, header, rows):
-    """Write rows of strings, integers and floats (shortest text that reads back the same number)."""
-    lines = [",".join(header), *(",".join(map(_text, row)) for row in rows)]
-    with replacing(path) as file:
-        file.write(("\n".join(lines) + "\n").encode())
-
-
-def _text(value):
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 PARTS = {"figure1": figure1, "chart": chart, "segment": segment, "steps": steps}

@@ -1,13 +1,9 @@
 """Compare our solvers with POT on three small instances and on a generator's samples: table, potentials, trace."""
 
-import csv
-import io
-from pathlib import Path
-
 import numpy as np
 import torch
 
-from otgrad.atomic import replacing
+from otgrad.atomic import write_csv
 from otgrad.crosscheck import compare
 from otgrad.instances import image_instance, small_instances
 from otgrad.joblog import job
@@ -41,9 +37,9 @@ def crosscheck(samples_path, images_path, table_path, potentials_path, trace_pat
         checks += [[getattr(check, field) for field in CHECK_FIELDS] for check in found.checks]
         potentials += [[instance.name, lam, *pair] for pair in found.potentials]
         trace += [[instance.name, lam, *point] for point in found.trace]
-    write_table(table_path, CHECK_FIELDS, checks)
-    write_table(potentials_path, ("instance", "lam", "psi_pot", "psi_ours"), potentials)
-    write_table(trace_path, ("instance", "lam", "solver", "iteration", "gap"), trace)
+    write_csv(table_path, CHECK_FIELDS, checks)
+    write_csv(potentials_path, ("instance", "lam", "psi_pot", "psi_ours"), potentials)
+    write_csv(trace_path, ("instance", "lam", "solver", "iteration", "gap"), trace)
 
 
 def load_rows(path):
@@ -52,14 +48,6 @@ def load_rows(path):
         images = data["images"]
     scale = 255 if images.dtype == np.uint8 else 1
     return images.reshape(len(images), -1).astype(np.float64) / scale
-
-
-def write_table(path, header, rows):
-    """Write a CSV with numbers that read back exactly, whole or not at all."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    with replacing(Path(path)) as stream:
-        stream.write(text.getvalue().encode())
 
 
 if "snakemake" in globals():

@@ -5,8 +5,6 @@ PYTHONPATH=code python code/scripts/run/train_ot.py --data results/data --out re
 """
 
 import argparse
-import csv
-import io
 import json
 import sys
 import time
@@ -17,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from otgrad.atomic import replacing, write_json
+from otgrad.atomic import replacing, write_csv, write_json
 from otgrad.joblog import job
 from otgrad.measures import Uniform
 from otgrad.networks import LATENT_DIM
@@ -51,8 +49,8 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
         result = train(config, y, images.shape[1:], checkpoints, digest, progress(config))
         seconds = result.timing[-1]["seconds"]
         out = Path(out_dir)
-        write_table(out / "log.csv", result.log)
-        write_table(out / "timing.csv", result.timing)
+        for name, rows in (("log.csv", result.log), ("timing.csv", result.timing)):
+            write_csv(out / name, list(rows[0]), [list(row.values()) for row in rows])
         rng = torch.Generator(device).manual_seed(config.seed + 2_000_003)
         samples = sample_images(result.generator, Uniform(LATENT_DIM), N_SAMPLES, rng).cpu().numpy()
         with replacing(out / "samples.npz") as stream:
@@ -70,16 +68,6 @@ def load_images(data_dir):
     if images.dtype == np.uint8:
         images = images / np.float32(255)
     return images.astype(np.float32), json.loads((data_dir / "dataset.json").read_text(encoding="utf-8"))
-
-
-def write_table(path, rows):
-    """Write rows (dicts with the same keys) as CSV, with numbers that read back exactly."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with replacing(path) as stream:
-        stream.write(text.getvalue().encode())
 
 
 def progress(config):

@@ -13,7 +13,8 @@ from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from readers import run_summary
 
-QUANTITIES = ("value", "diversity", "effective_atoms")
+# Smallest half-width of each quantity's range; that of a collapsed generator's diversity is rounding, not learning.
+FLOOR = {"value": 0.0, "diversity": 0.05, "effective_atoms": 0.0}
 THUMBNAIL_WIDTH = 1000  # pixels
 PER_RUN = ("lam", "generator", "seed")  # settings that differ between the runs of one reference
 
@@ -36,9 +37,9 @@ def ranges(run_root, config_of):
     result = {}
     for name, runs in found.items():
         result[name] = {"seeds": len(runs), "ranges": {}}
-        for quantity in QUANTITIES:
+        for quantity in FLOOR:
             values = np.array([run[quantity] for run in runs])
-            half = max(5 * values.std(), 0.1 * abs(values.mean()))
+            half = max(5 * values.std(), 0.1 * abs(values.mean()), FLOOR[quantity])
             result[name]["ranges"][quantity] = [
                 float(f"{values.mean() - half:.6g}"),
                 float(f"{values.mean() + half:.6g}"),
