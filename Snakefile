@@ -19,6 +19,8 @@ include: "code/rules/data.smk"
 include: "code/rules/counterexample.smk"
 include: "code/rules/images.smk"
 include: "code/rules/crosscheck.smk"
+include: "code/rules/planar.smk"
+include: "code/rules/paper_b_images.smk"
 include: "code/rules/verify.smk"
 
 
@@ -28,6 +30,7 @@ rule all:
     input:
         [figure(name) for name in FIGURES],
         table=VERIFICATION,
+        planar=rules.planar_table.output,
         claims=CLAIMS,
         dataset=rules.data.output.record,
         runs=RUN_RECORDS,

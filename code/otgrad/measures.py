@@ -127,7 +127,7 @@ class Uniform:
 
     def __call__(self, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw (batch_size, k)."""
-        z = torch.rand(batch_size, self.k, generator=generator, dtype=self.dtype, device=_device(generator))
+        z = torch.rand(batch_size, self.k, generator=generator, dtype=self.dtype, device=rng_device(generator))
         return self.low + (self.high - self.low) * z
 
 
@@ -142,9 +142,10 @@ class Normal:
 
     def __call__(self, batch_size: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw (batch_size, k)."""
-        z = torch.randn(batch_size, self.k, generator=generator, dtype=self.dtype, device=_device(generator))
+        z = torch.randn(batch_size, self.k, generator=generator, dtype=self.dtype, device=rng_device(generator))
         return self.mean + self.std * z
 
 
-def _device(generator: torch.Generator | None) -> torch.device:
+def rng_device(generator: torch.Generator | None) -> torch.device:
+    """Device that a generator draws on; None draws on the CPU."""
     return torch.device("cpu") if generator is None else generator.device

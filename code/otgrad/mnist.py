@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from otgrad.downloads import DOWNLOAD_TIMEOUT, download, fetch_verified, is_intact
+from otgrad.downloads import DownloadError as DownloadError  # "auto" takes the digits instead, for this one failure
 from otgrad.images import UNREADABLE, DataError, ImageSet
 
 MNIST_FILES = {  # name: (bytes, sha256), of the original distribution
@@ -30,14 +30,7 @@ MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-# Seconds to (connect, read). The first counts for every address of a host, and mirrors have up to sixteen.
-DOWNLOAD_TIMEOUT = (2.0, 10.0)
-DOWNLOAD_ATTEMPTS = 2
 _IDX_DIMENSIONS = {2051: 3, 2049: 1}  # magic number: images (n, h, w), labels (n,)
-
-
-class DownloadError(DataError):
-    """MNIST could be had from no mirror: the one failure for which "auto" takes the digits instead."""
 
 
 def load_mnist(paths: Mapping[str, Path]) -> tuple[ImageSet, ImageSet]:
@@ -92,7 +85,9 @@ def locate_mnist(
     if data_dir is not None:
         return _user_files(Path(data_dir) / "mnist")
     paths = {name: Path(cache_dir) / "mnist" / name for name in MNIST_FILES}
-    _download([path for path in paths.values() if not _is_intact(path)], mirrors, timeout)
+    lacking = {path: _known_hash(name) for name, path in paths.items() if not _is_intact(path)}
+    remedy = "put its four .gz files in <data_dir>/mnist and set data_dir or OTGRAD_DATA_DIR"
+    download("MNIST", lacking, mirrors, lambda url, path: _fetch(url, path, timeout), remedy)
     return paths
 
 
@@ -110,61 +105,12 @@ def _user_files(folder: Path) -> dict[str, Path]:
 
 
 def _is_intact(path: Path) -> bool:
-    size, sha256 = MNIST_FILES[path.name]
-    try:
-        return path.stat().st_size == size and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-    except OSError:
-        return False
+    return is_intact(path, _known_hash(path.name), size=MNIST_FILES[path.name][0])
 
 
-def _download(paths: Sequence[Path], mirrors: Sequence[str], timeout: float | tuple[float, float]) -> None:
-    alive = list(mirrors)
-    failures: dict[str | None, str] = {}
-    for path in paths:
-        while alive:  # a mirror given up is not asked again, so that the waits do not add up per file
-            reason = _try_mirror(alive[0], path, timeout)
-            if reason is None:
-                break
-            failures[urlsplit(alive.pop(0)).hostname] = reason
-        else:
-            tried = ", ".join(f"{host} ({reason})" for host, reason in failures.items())
-            raise DownloadError(
-                f"MNIST could not be downloaded from {tried}; put its four .gz files in <data_dir>/mnist "
-                "and set data_dir or OTGRAD_DATA_DIR"
-            )
-
-
-def _try_mirror(mirror: str, path: Path, timeout: float | tuple[float, float]) -> str | None:
-    """Return None on success, else why the mirror is given up: at once if it cannot be connected to."""
-    import requests
-
-    reason = None
-    for _ in range(DOWNLOAD_ATTEMPTS):
-        try:
-            _fetch(mirror + path.name, path, timeout)
-            return None
-        except requests.ConnectionError:
-            return "no connection"
-        except requests.RequestException as error:
-            reason = type(error).__name__
-        except OSError as error:
-            raise DataError(f"{path}: not writable ({error}); give another cache_dir") from error
-        except ValueError:
-            reason = "wrong sha256"
-    return reason
+def _known_hash(name: str) -> str:
+    return f"sha256:{MNIST_FILES[name][1]}"
 
 
 def _fetch(url: str, path: Path, timeout: float | tuple[float, float]) -> None:
-    """Download one file; pooch verifies it in a temporary file, then renames."""
-    import pooch
-
-    if not url.startswith("https://"):
-        raise DataError(f"mirror {url}: give an https address")
-    pooch.get_logger().setLevel("ERROR")
-    pooch.retrieve(
-        url,
-        known_hash=f"sha256:{MNIST_FILES[path.name][1]}",
-        fname=path.name,
-        path=path.parent,
-        downloader=pooch.HTTPDownloader(timeout=timeout),  # type: ignore[arg-type] (pooch's own class)
-    )
+    fetch_verified(url, path, _known_hash(path.name), timeout)

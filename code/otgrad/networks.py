@@ -1,8 +1,10 @@
-"""Generators: the MLP and the DCGAN of the paper's sequel, sized by the images."""
+"""Generators and critics: the MLP and the DCGAN of paper A's sequel, the residual MLP and the critic of paper B."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ def mlp(dim: int) -> nn.Sequential:
     """
     widths = [LATENT_DIM, *(min(width, 4 * dim) for width in (256, 512, 1024))]
     layers: list[nn.Module] = []
-    for width_in, width_out in zip(widths, widths[1:], strict=False):
+    for width_in, width_out in pairwise(widths):
         layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, nn.Linear(widths[-1], dim), nn.Sigmoid())
 
@@ -64,6 +66,68 @@ class Dcgan(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Map latents (b, 100) to images (b, h w)."""
         return self.layers(z[:, :, None, None]).flatten(1)
+
+
+class ResidualMlp(nn.Module):
+    """G(z) = z + scale tanh(net(z)), or z + net(z) if scale is None; hidden layers with batch normalisation and ReLU.
+
+    Weights, the scales of the normalisation among them, are drawn from N(0, 0.01^2), biases are 0: G is close to
+    the identity at first. (Malik and Huang: 2-128-128-128-2, and 256-200-500-256 with scale 2.)
+    # ASSUME: batch statistics at evaluation too.
+    """
+
+    def __init__(self, widths: Sequence[int], seed: int, scale: float | None = None) -> None:
+        """Build for latents (b, widths[0]), with widths[-1] == widths[0], initialised from `seed` alone."""
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width_in, width_out in pairwise(widths[:-1]):
+            norm = nn.BatchNorm1d(width_out, track_running_stats=False)
+            layers += [nn.Linear(width_in, width_out), norm, nn.ReLU()]
+        self.net = nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+        self.scale = scale
+        _draw_weights(self, 0.01, seed)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map latents (b, d) to samples (b, d)."""
+        shift = self.net(z)
+        return z + (shift if self.scale is None else self.scale * shift.tanh())
+
+
+class CriticMlp(nn.Sequential):
+    """ReLU network (b, widths[0]) -> (b,), weights from N(0, 0.1^2) and biases 0, from `seed` alone."""
+
+    def __init__(self, widths: Sequence[int], seed: int) -> None:
+        """Build with hidden layers of widths[1:]."""
+        layers: list[nn.Module] = []
+        for width_in, width_out in pairwise(widths):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+        super().__init__(*layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
+        _draw_weights(self, 0.1, seed)
+
+    def slopes(self, x: Tensor) -> Tensor:
+        """Compute grad phi(x_i) (b, d), differentiable in the weights, as the product of weights and masks that it is.
+
+        The same numbers, and derivatives, as differentiating twice (ReLU'' = 0), without the graph of the first pass.
+        """
+        *hidden, last = (layer for layer in self if isinstance(layer, nn.Linear))
+        active = []
+        with torch.no_grad():
+            for layer in hidden:
+                x = layer(x).relu_()
+                active.append((x > 0).to(x.dtype))
+        slopes = last.weight
+        for layer, mask in zip(reversed(hidden), reversed(active), strict=True):
+            slopes = (slopes * mask) @ layer.weight
+        return slopes
+
+
+def _draw_weights(network: nn.Module, std: float, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    for name, values in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(values)
+        else:
+            nn.init.normal_(values, std=std, generator=rng)
 
 
 def _halvings(shape: tuple[int, int]) -> list[tuple[int, int]]:

@@ -63,3 +63,13 @@ def run_configs(lams=SETTINGS.lams):
         f"ot-{generator}-lam{lam:g}-s{SETTINGS.seed}": {"generator": generator, "lam": float(lam)} | common
         for generator, lam in product(SETTINGS.generators, lams)
     }
+
+
+def expand_arms(block):
+    """The arms of an experiment of paper B: settings by name, every list in an entry of block["arms"] multiplied out."""
+    arms = []
+    for entry in block["arms"]:
+        entry = block["common"] | entry
+        choices = [value if isinstance(value, list) else [value] for value in entry.values()]
+        arms += [dict(zip(entry, choice, strict=True)) for choice in product(*choices)]
+    return arms

@@ -7,6 +7,10 @@ FIGURES = {
     "counterexample_steps": [rules.steps_table.output[0]],
     "crosscheck": [rules.crosscheck.output.potentials, rules.crosscheck.output.trace],
     "figure2": expand(rules.train_ot.output.samples, run=RUNS) + expand(rules.train_ot.output.log, run=RUNS),
+    "planar": PLANAR_LOGS + PLANAR_TIMINGS,
+    "planar_flow": expand(rules.planar.output.snapshots, arm=PLANAR_ARMS),
+    "adaptation": ADAPTATION_LOGS + ADAPTATION_SAMPLES,
+    "generation": GENERATION_LOGS + GENERATION_TIMINGS + GENERATION_SAMPLES,
 }
 RUN_RECORDS = expand(rules.train_ot.output.record, run=RUNS)
 VERIFICATION = "results/verification.json"
@@ -25,6 +29,10 @@ rule verification:
         train=rules.data.output.train,
         dataset=rules.data.output.record,
         runs=RUN_RECORDS,
+        checks=[f"code/scripts/run/{name}.py" for name in ("checks", "paper_b_checks", "paper_b_summary")],
+        planar=PLANAR_RECORDS,
+        adaptation=expand(rules.adaptation.output.record, arm=ADAPTATION_ARMS),
+        generation=expand(rules.generation.output.record, arm=GENERATION_ARMS),
     output:
         table=VERIFICATION,
         markdown="results/verification.md",
@@ -49,6 +57,8 @@ rule claims:
         train=rules.data.output.train,
         runs=RUN_RECORDS,
         logs=expand(rules.train_ot.output.log, run=RUNS),
+        summary="code/scripts/run/paper_b_summary.py",
+        paper_b=PLANAR_LOGS + ADAPTATION_LOGS + GENERATION_LOGS,
     output:
         CLAIMS,
     log:

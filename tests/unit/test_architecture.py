@@ -29,6 +29,18 @@ ROOMS = {
     "estimator": {"costs", "measures", "ctransform", "semidual", "asgd"},
     "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs"},
     "counterexample": {"costs", "measures", "asgd", "pool", "training.ot"},
+    "potentials": {"costs", "measures", "ctransform", "asgd", "networks"},
+    "training.w1fe": {"measures", "potentials"},
+    "training.wgan": {"measures", "potentials"},
+    "evaluate": {"costs"},
+    "planar": {"costs", "measures", "asgd", "networks", "potentials", "evaluate", "training.ot", "training.w1fe"}
+    | {"training.wgan"},
+    "downloads": {"images"},
+    "mnist": {"downloads", "images"},
+    "usps": {"downloads", "images"},
+    "adaptation_data": {"images"},
+    "adaptation": {"measures", "networks", "potentials", "evaluate", "training.w1fe", "training.wgan"},
+    "generation": {"costs", "measures", "asgd", "networks", "evaluate", "adaptation", "training.ot"},
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,22 @@ def descend_theta(
     return transform.detach() + torch.dot(problem.target.nu, psi)
 
 
+def algorithm1(
+    generator: nn.Module,
+    problem: Problem,
+    state: AsgdState,
+    optimizer: torch.optim.Optimizer,
+    rule: StepRule,
+    inner_steps: int,
+    batch_size: int,
+    rng: torch.Generator,
+) -> Iterator[tuple[AsgdState, Tensor]]:
+    """Train without end, yielding psi's state and F(psi, theta) on the batch after every theta-step."""
+    while True:
+        state = ascend_psi(generator, problem, state, rule, inner_steps, batch_size, rng)
+        yield state, descend_theta(generator, problem, state.average, optimizer, batch_size, rng)
+
+
 @dataclass
 class TrainedGenerator:
     """Result of `train`.
@@ -133,11 +149,10 @@ def train(
     run = _Run.start(config, target, shape, checkpoints.load(y.device), checkpoint_digest)
 
     clock = time.perf_counter() - run.seconds
+    batches = config.batch_size, run.rng
+    theta_steps = algorithm1(run.generator, problem, run.psi_state, run.optimizer, rule, config.inner_steps, *batches)
     for step in track(range(run.step + 1, config.outer_steps + 1)):
-        run.psi_state = ascend_psi(
-            run.generator, problem, run.psi_state, rule, config.inner_steps, config.batch_size, run.rng
-        )
-        value = descend_theta(run.generator, problem, run.psi_state.average, run.optimizer, config.batch_size, run.rng)
+        run.psi_state, value = next(theta_steps)
         last = step == config.outer_steps
         if step % config.log_every == 0 or last:
             if not math.isfinite(float(value)):
@@ -148,9 +163,7 @@ def train(
             run.step, run.seconds = step, time.perf_counter() - clock
             checkpoints.save(run.state(checkpoint_digest))
     run.generator.eval()
-    run.psi_state = ascend_psi(
-        run.generator, problem, AsgdState.zeros(target), rule, config.final_steps, config.batch_size, run.rng
-    )
+    run.psi_state = ascend_psi(run.generator, problem, AsgdState.zeros(target), rule, config.final_steps, *batches)
     psi = target.center(run.psi_state.average)
     log = [*run.log[:-1], run.log[-1] | _measure(run, problem, config)]
     return TrainedGenerator(run.generator, psi, log, run.timing)

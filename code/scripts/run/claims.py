@@ -1,4 +1,4 @@
-"""Claims: do the paper's sentences hold on these results? Confirmed, refuted or undecided; never a failure."""
+"""Claims: do the papers' sentences hold on these results? Confirmed, refuted or undecided; never a failure."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from otgrad.atomic import write_json
 from otgrad.joblog import job
+from paper_b_summary import claims as paper_b_claims
 from readers import data_spread, read_table, run_summary
 
 TAIL = 50  # iterations at the end of a trajectory that count as its limit
@@ -92,15 +93,18 @@ def _list(numbers):
     return ", ".join(f"{number:.3g}" for number in numbers)
 
 
-def claims(steps_path, train_path, run_folders, preset, output):
+def claims(steps_path, train_path, run_folders, paper_b_logs, preset, output):
     """Write claims.json: a list of objects with keys id, claim, verdict and evidence."""
     runs = [run_summary(folder) for folder in run_folders]
     variance, _ = data_spread(train_path, runs[0]["config"]["n_train"])
-    write_json(Path(output), [*counterexample_claims(steps_path), *image_claims(runs, variance, preset)])
+    entries = [*counterexample_claims(steps_path), *image_claims(runs, variance, preset)]
+    logs = {Path(path).parent.name: path for path in paper_b_logs}
+    entries += [claim(*entry) for entry in paper_b_claims(logs, preset)]
+    write_json(Path(output), entries)
 
 
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         folders = [str(Path(path).parent) for path in smk.input.runs]
-        claims(smk.input.steps, smk.input.train, folders, smk.params.preset, smk.output[0])
+        claims(smk.input.steps, smk.input.train, folders, smk.input.paper_b, smk.params.preset, smk.output[0])

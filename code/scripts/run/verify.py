@@ -7,31 +7,16 @@ with a reason. Nothing that is checked is written here. (Whether the paper's sen
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from checks import Row, row
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
+from paper_b_checks import check_adaptation, check_generation, check_planar
 from readers import data_spread, read_table, run_summary
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the verification table."""
-
-    claim: str
-    expected: str
-    measured: str
-    tolerance: str
-    verdict: str
-
-
-def row(claim, expected, measured, tolerance, passed):
-    """Build a row from a comparison; a value that is not a number fails."""
-    return Row(claim, expected, measured, tolerance, "pass" if passed else "fail")
-
 
 # --- Figure 1 ---------------------------------------------------------------------------------------------------------
 
@@ -191,12 +176,13 @@ def markdown(rows, title):
     return "\n".join(lines) + "\n"
 
 
-def verify(tables, run_folders, figures, reference_dir, preset, outputs):
+def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs):
     """Write verification.json and verification.md.
 
     Args:
         tables: paths by name: figure1, crosscheck, train, dataset.
         run_folders: folders of the image runs.
+        paper_b: folders of the arms of its experiments: planar, adaptation, generation.
         figures: as for check_figures.
         reference_dir: folder of the reference tables.
         preset: name of the preset that was run.
@@ -209,6 +195,9 @@ def verify(tables, run_folders, figures, reference_dir, preset, outputs):
         *check_figure1(tables["figure1"], Path(reference_dir) / "figure1.csv"),
         *check_crosscheck(tables["crosscheck"]),
         *check_runs(runs, collapsed_cost, preset, dataset, reference_dir),
+        *check_planar(paper_b["planar"], preset, reference_dir),
+        *check_adaptation(paper_b["adaptation"], preset),
+        *check_generation(paper_b["generation"], preset),
         *check_figures(figures),
     ]
     write_json(Path(outputs["table"]), [asdict(r) for r in rows])
@@ -222,6 +211,7 @@ if "snakemake" in globals():
         verify(
             dict(smk.input.items()),
             [str(Path(path).parent) for path in smk.input.runs],
+            {name: [Path(path).parent for path in smk.input[name]] for name in ("planar", "adaptation", "generation")},
             smk.params.figures,
             Path(smk.input.references[0]).parent,
             smk.params.preset,

@@ -1,0 +1,205 @@
+"""The 2-D experiment: four laws of the plane, and the networks and loops of both papers on them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from otgrad.asgd import AsgdState, StepRule
+from otgrad.costs import Cost
+from otgrad.evaluate import exact_w1, slope_cosine
+from otgrad.measures import DiscreteMeasure, Normal, Sampler, rng_device
+from otgrad.networks import CriticMlp, ResidualMlp
+from otgrad.potentials import Critic, CriticRule, Potential, SemiDiscrete
+from otgrad.training.ot import Problem, algorithm1
+from otgrad.training.w1fe import EulerRule, w1fe
+from otgrad.training.wgan import wgan
+
+LATENT = Normal(2, std=0.05)
+METHODS = ("w1fe", "w1fe-ab2", "wgan", "wgan-stale", "w1fe-exact", "w2fe-exact", "ot")
+
+
+def gaussians(count: int) -> Sampler:
+    """Mixture of `count` Gaussians, std 0.1, on the circle of radius 1, in equal parts (the last draws at random)."""
+
+    def sample(b: int, rng: torch.Generator | None = None) -> Tensor:
+        mode = torch.arange(b, device=rng_device(rng)) % count
+        if b % count:
+            mode[b - b % count :] = (count * _uniform(b % count, rng)).long()
+        angle = 2 * math.pi / count * mode
+        return torch.stack([angle.cos(), angle.sin()], 1) + _noise(b, 0.1, rng)
+
+    return sample
+
+
+def swiss_roll(b: int, rng: torch.Generator | None = None) -> Tensor:
+    """Spiral of one and a half turns in the unit disc, with noise of std 0.05."""
+    t = 0.5 + _uniform(b, rng)  # turns / 1.5, from the third quarter of a turn on
+    angle = 3 * math.pi * t
+    return (t / 1.5)[:, None] * torch.stack([angle.cos(), angle.sin()], 1) + _noise(b, 0.05, rng)
+
+
+def checkerboard(b: int, rng: torch.Generator | None = None) -> Tensor:
+    """Uniform on the eight black fields of a 4 x 4 board on [-1, 1]^2."""
+    field = (8 * _uniform(b, rng)).long()
+    row, column = field // 2, 2 * (field % 2) + field // 2 % 2
+    within = torch.stack([_uniform(b, rng), _uniform(b, rng)], 1)
+    return (torch.stack([column, row], 1) + within) / 2 - 1
+
+
+def _uniform(b: int, rng: torch.Generator | None) -> Tensor:
+    return torch.rand(b, generator=rng, device=rng_device(rng))
+
+
+def _noise(b: int, std: float, rng: torch.Generator | None) -> Tensor:
+    return std * torch.randn(b, 2, generator=rng, device=rng_device(rng))
+
+
+LAWS: dict[str, Sampler] = {
+    "8gaussians": gaussians(8),
+    "4gaussians": gaussians(4),
+    "swissroll": swiss_roll,
+    "checkerboard": checkerboard,
+}
+
+
+@dataclass(frozen=True)
+class PlanarConfig:
+    """One arm of the experiment; its seeds are paired with those of the other arms.
+
+    Attributes:
+        law: the target, a key of LAWS.
+        method: one of METHODS; "-exact" takes phi from the semi-discrete solver on `atoms` points, "ot" is Algorithm 1.
+        penalty: the critic's: "lp", "gp" or "clip".
+        persistence: K, theta-steps per outer step.
+        dt: Euler step of W1-FE and W2-FE.
+        lr_factor: multiplies lr_theta.
+        outer_steps: outer steps.
+        measure_every: outer steps between two rows.
+        batch_size: points per step, and per measured W1.
+        lr_theta: Adam's rate of the generator.
+        lr_critic: Adam's rate of the critic.
+        critic_steps: per outer step.
+        atoms: data points of the semi-discrete methods.
+        psi_steps: psi-steps per outer step of the semi-discrete methods.
+        lam: their regularisation, in units of the cost.
+
+    Raises:
+        ValueError: if law or method is unknown.
+    """
+
+    law: str = "8gaussians"
+    method: str = "w1fe"
+    penalty: str = "lp"
+    persistence: int = 1
+    dt: float = 1.0
+    lr_factor: float = 1.0
+    outer_steps: int = 5000
+    measure_every: int = 10
+    batch_size: int = 512
+    lr_theta: float = 1e-4
+    lr_critic: float = 5e-4
+    critic_steps: int = 5
+    atoms: int = 2048
+    psi_steps: int = 10
+    lam: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names."""
+        for field, known in (("law", LAWS), ("method", METHODS)):
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} = {getattr(self, field)!r}: give one of {', '.join(known)}")
+
+    def name(self) -> str:
+        """Name of the arm: {law}-{method}[-{penalty}][-K{K}][-dt{dt}][-lr{factor}], defaults left out but K."""
+        parts = [self.law, self.method]
+        if "exact" not in self.method and self.method != "ot":
+            parts.append(self.penalty)
+        parts += [f"K{self.persistence}"] if self.method != "ot" else []
+        parts += [f"dt{self.dt:g}"] if self.dt != 1 else []
+        return "-".join(parts + ([f"lr{self.lr_factor:g}"] if self.lr_factor != 1 else []))
+
+
+class PlanarRun:
+    """One seed of one arm: `advance` trains, `measure` looks without disturbing the training's draws."""
+
+    def __init__(self, config: PlanarConfig, seed: int, device: str = "cpu") -> None:
+        """Build networks, optimizers and the loop; the same seed gives the same initial weights in every arm."""
+        self.config, self.step = config, 0
+        self.law = LAWS[config.law]
+        self.rng = torch.Generator(device).manual_seed(seed + 3_000_003)
+        self._held_out = torch.Generator(device).manual_seed(seed + 1_000_003)
+        self.generator = ResidualMlp((2, 128, 128, 128, 2), seed).to(device)
+        optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.lr_factor * config.lr_theta)
+        self.potential = self._potential(seed)
+        self._loop = self._start(optimizer)
+
+    def _potential(self, seed: int) -> Potential:
+        config = self.config
+        if config.method == "ot" or config.method.endswith("exact"):
+            atoms = self.law(config.atoms, torch.Generator(self.rng.device).manual_seed(seed + 2_000_003))
+            p = 1 if config.method == "w1fe-exact" else 2
+            return SemiDiscrete(DiscreteMeasure.from_atoms(atoms), p, config.lam, config.psi_steps)
+        network = CriticMlp((2, 128, 128, 128), seed + 4_000_037).to(self.rng.device)
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.lr_critic)
+        rule = CriticRule(config.penalty, steps=config.critic_steps)  # type: ignore[arg-type]
+        return Critic(network, optimizer, self.law, rule)
+
+    def _start(self, optimizer: torch.optim.Optimizer) -> Iterator[Any]:
+        config, phi, common = self.config, self.potential, (self.config.batch_size, self.rng)
+        if isinstance(phi, SemiDiscrete) and config.method == "ot":
+            problem = Problem(LATENT, phi.target, Cost(), config.lam)
+            return self._algorithm1(problem, phi, optimizer)
+        if isinstance(phi, Critic) and config.method.startswith("wgan"):
+            stale = config.method == "wgan-stale"
+            return wgan(self.generator, phi, LATENT, optimizer, config.persistence, *common, stale=stale)
+        rule = EulerRule(config.dt, config.persistence, "ab2" if config.method.endswith("ab2") else "euler")
+        return w1fe(self.generator, phi, LATENT, optimizer, rule, *common)
+
+    def _algorithm1(self, problem: Problem, phi: SemiDiscrete, optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+        config, start = self.config, AsgdState.zeros(phi.target)
+        common = config.psi_steps, config.batch_size, self.rng
+        for phi.state, value in algorithm1(self.generator, problem, start, optimizer, StepRule(), *common):
+            yield value
+
+    def advance(self, steps: int) -> float:
+        """Take outer steps; return the seconds they took."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            next(self._loop)
+        self.step += steps
+        return time.perf_counter() - start
+
+    def gradients(self) -> tuple[int, int]:
+        """Generator updates so far, and batch gradients taken so far (critic, psi and generator)."""
+        config = self.config
+        inner = config.critic_steps if isinstance(self.potential, Critic) else config.psi_steps
+        updates = 1 if config.method == "ot" else config.persistence
+        taken = 1 if config.method == "wgan-stale" else updates
+        return self.step * updates, self.step * (inner + taken)
+
+    def measure(self) -> dict[str, float]:
+        """W1 to fresh data, the cosine of phi's slopes with the exact ones, and the cost so far."""
+        x, y = self.law(self.config.batch_size, self._held_out), self.samples(self.config.batch_size)
+        w1, partners = exact_w1(x, y)
+        updates, gradients = self.gradients()
+        cosine = slope_cosine(self.potential.velocity(y), y, partners)
+        counts = {"step": self.step, "generator_updates": updates, "gradients": gradients}
+        return counts | {"w1": w1, "cosine": cosine}
+
+    @torch.no_grad()
+    def samples(self, count: int) -> Tensor:
+        """Draw samples (count, 2) with latents of their own."""
+        return self.generator(LATENT(count, self._held_out))
+
+
+def sampling_floor(law: str, batch_size: int, seed: int, repeats: int = 10) -> float:
+    """Mean W1 between two fresh clouds of the law itself: what a perfect generator would show."""
+    rng = torch.Generator().manual_seed(seed + 5_000_011)
+    return sum(exact_w1(*(LAWS[law](batch_size, rng) for _ in "xy"))[0] for _ in range(repeats)) / repeats

@@ -1,0 +1,88 @@
+# The 2-D experiment of paper B, with Algorithm 1 on the same problem.
+from otgrad.planar import PlanarConfig
+
+PLANAR = "results/runs/planar"
+PLANAR_ARMS = {PlanarConfig(**arm).name(): arm for arm in expand_arms(PRESET["planar"])}
+PLANAR_LOGS = [f"{PLANAR}/{arm}/log.csv" for arm in PLANAR_ARMS]
+PLANAR_TIMINGS = [f"{PLANAR}/{arm}/timing.csv" for arm in PLANAR_ARMS]
+PLANAR_RECORDS = [f"{PLANAR}/{arm}/run.json" for arm in PLANAR_ARMS]
+
+
+rule planar:
+    input:
+        code=sources("scripts/run/planar.py"),
+    output:
+        log=f"{PLANAR}/{{arm}}/log.csv",
+        timing=f"{PLANAR}/{{arm}}/timing.csv",
+        snapshots=f"{PLANAR}/{{arm}}/snapshots.npz",
+        record=f"{PLANAR}/{{arm}}/run.json",
+    log:
+        "logs/planar/{arm}.log",
+    benchmark:
+        "results/benchmarks/planar/{arm}.tsv"
+    wildcard_constraints:
+        arm="|".join(PLANAR_ARMS),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.threads
+    resources:
+        gpu=0 if SETTINGS.device == "cpu" else 1,
+    params:
+        config=lambda wildcards: PLANAR_ARMS[wildcards.arm],
+        seeds=[SETTINGS.seed + k for k in range(PRESET["planar_seeds"])],
+        device=SETTINGS.device,
+    script:
+        "../scripts/run/planar.py"
+
+
+rule planar_table:
+    input:
+        code=sources("scripts/run/planar_table.py"),
+        summary="code/scripts/run/paper_b_summary.py",
+        logs=PLANAR_LOGS,
+        timings=PLANAR_TIMINGS,
+    output:
+        table="results/planar/table.csv",
+        markdown="results/planar/table.md",
+    log:
+        "logs/planar_table.log",
+    benchmark:
+        "results/benchmarks/planar_table.tsv"
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/run/planar_table.py"
+
+
+rule planar_figure:
+    input:
+        logs=PLANAR_LOGS,
+        timings=PLANAR_TIMINGS,
+        records=PLANAR_RECORDS,
+    output:
+        figure("planar"),
+    log:
+        "logs/planar_figure.log",
+    benchmark:
+        "results/benchmarks/planar_figure.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        part="curves",
+        preset=SETTINGS.preset,
+    script:
+        "../scripts/plot/planar_figures.py"
+
+
+use rule planar_figure as planar_flow_figure with:
+    input:
+        snapshots=expand(rules.planar.output.snapshots, arm=PLANAR_ARMS),
+    output:
+        figure("planar_flow"),
+    log:
+        "logs/planar_flow_figure.log",
+    benchmark:
+        "results/benchmarks/planar_flow_figure.tsv"
+    params:
+        part="flow",
+        preset=SETTINGS.preset,

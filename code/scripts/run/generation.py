@@ -1,0 +1,67 @@
+"""Train one arm of the generation of images on its paired seeds, measuring exact W1 as it goes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from otgrad.atomic import replacing, write_csv, write_json
+from otgrad.generation import GenerationConfig, GenerationRun, Images, references
+from otgrad.images import load_npz
+from otgrad.joblog import job
+from otgrad.runs import run_record
+
+N_PICTURES = 64
+
+
+def run(config, train_path, test_path, record_path, seeds, out_dir, device="cpu", threads=1):
+    """Train and write log.csv, timing.csv, samples.npz and run.json.
+
+    Args:
+        config: a GenerationConfig.
+        train_path: .npz of the training images.
+        test_path: .npz of the held-out images.
+        record_path: JSON record of what these are.
+        seeds: paired with those of the other arms; the first one's `pictures` and `references` are kept.
+        out_dir: the arm's folder.
+        device: "cpu" or "cuda...".
+        threads: CPU threads.
+    """
+    torch.set_num_threads(threads)
+    out, images = Path(out_dir), load_images(train_path, test_path)
+    rows, times, kept, total = [], [], {}, 0.0
+    for seed in seeds:
+        training = GenerationRun(config, images, seed, device)
+        measured, seconds = training.follow()
+        rows += [[seed, *row.values()] for row in measured]
+        times += [[seed, row["step"], spent] for row, spent in zip(measured, seconds, strict=True)]
+        kept = kept or pictures(training, images) | references(images, seed)
+        total += seconds[-1]
+    write_csv(out / "log.csv", ["seed", *measured[0]], rows)
+    write_csv(out / "timing.csv", ["seed", "step", "seconds"], times)
+    with replacing(out / "samples.npz") as stream:
+        np.savez(stream, **kept)
+    data = json.loads(Path(record_path).read_text(encoding="utf-8"))
+    write_json(out / "run.json", run_record(config, data, torch.device(device), total) | {"seeds": list(seeds)})
+
+
+def pictures(training, images):
+    """Samples and held-out images, (64, h, w) in [0, 1]."""
+    parts = {"images": training.samples(), "data": images.held_out(0)}
+    return {name: part[:N_PICTURES].cpu().numpy().reshape(-1, *images.shape) for name, part in parts.items()}
+
+
+def load_images(train_path, test_path):
+    """Both parts as rows in [0, 1]."""
+    train, test = (load_npz(Path(path))[0] for path in (train_path, test_path))
+    parts = (torch.from_numpy(part.to_unit()) for part in (train, test))
+    return Images(*parts, shape=train.images.shape[1:])
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.wildcards.arm, smk.log[0]):
+        data = smk.input.train, smk.input.test, smk.input.dataset
+        chosen = smk.params.seeds, Path(smk.output.record).parent, smk.params.device, smk.threads
+        run(GenerationConfig(**smk.params.config), *data, *chosen)

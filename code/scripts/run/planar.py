@@ -1,0 +1,65 @@
+"""Train one arm of the 2-D experiment on its paired seeds, measuring exact W1 as it goes."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from otgrad.atomic import replacing, write_csv, write_json
+from otgrad.joblog import job
+from otgrad.planar import LAWS, PlanarConfig, PlanarRun, sampling_floor
+from otgrad.runs import run_record
+
+SNAPSHOTS = (0, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the outer steps
+EXTENT, GRID = 1.6, 65  # the potential is drawn on [-1.6, 1.6]^2
+
+
+def run(config, seeds, out_dir, device="cpu", threads=1):
+    """Train and write log.csv, timing.csv, snapshots.npz and run.json.
+
+    Args:
+        config: a PlanarConfig.
+        seeds: paired with those of the other arms; the first one's snapshots are kept.
+        out_dir: the arm's folder.
+        device: "cpu" or "cuda...".
+        threads: CPU threads.
+    """
+    torch.set_num_threads(threads)
+    out, rows, times, snapshots, total = Path(out_dir), [], [], [], 0.0
+    kept = {round(share * config.outer_steps / config.measure_every) * config.measure_every for share in SNAPSHOTS}
+    for seed in seeds:
+        training, seconds = PlanarRun(config, seed, device), 0.0
+        while True:
+            row = training.measure()
+            rows.append([seed, *row.values()])
+            times.append([seed, training.step, seconds])
+            if seed == seeds[0] and training.step in kept:
+                snapshots.append(snapshot(training))
+            if training.step >= config.outer_steps:
+                break
+            seconds += training.advance(min(config.measure_every, config.outer_steps - training.step))
+        total += seconds
+    write_csv(out / "log.csv", ["seed", *row], rows)
+    write_csv(out / "timing.csv", ["seed", "step", "seconds"], times)
+    data = LAWS[config.law](512, torch.Generator().manual_seed(seeds[0]))
+    stacked = {key: np.stack([shot[key] for shot in snapshots]) for key in snapshots[0]}
+    with replacing(out / "snapshots.npz") as stream:
+        np.savez(stream, data=data.numpy(), extent=np.float64(EXTENT), **stacked)
+    floor = sampling_floor(config.law, config.batch_size, seeds[0])
+    record = run_record(config, {"law": config.law, "sampling_floor": floor}, torch.device(device), total)
+    write_json(out / "run.json", record | {"seeds": list(seeds)})
+
+
+def snapshot(training):
+    """Step, 512 samples (512, 2), and phi on a grid (65, 65) over [-1.6, 1.6]^2, rows along y."""
+    axis = torch.linspace(-EXTENT, EXTENT, GRID, device=training.rng.device)
+    grid = torch.cartesian_prod(axis, axis).flip(1)
+    phi = training.potential.values(grid).reshape(GRID, GRID)
+    return {"step": training.step, "samples": training.samples(512).cpu().numpy(), "phi": phi.cpu().numpy()}
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.wildcards.arm, smk.log[0]):
+        folder = Path(smk.output.record).parent
+        run(PlanarConfig(**smk.params.config), smk.params.seeds, folder, smk.params.device, smk.threads)

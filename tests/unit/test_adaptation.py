@@ -1,0 +1,207 @@
+"""Domain adaptation: settings, the course of a run, the script and the figure."""
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains, rows_of
+from otgrad.evaluate import nearest_neighbour_accuracy
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "code/scripts"
+CONFIG = AdaptationConfig(persistence=2, outer_steps=5, measure_every=2, batch_size=8, critic_steps=2)
+NOT_RUN = "no USPS $here$ <data_dir>; " + "put it there " * 12
+
+
+def script(kind):
+    spec = importlib.util.spec_from_file_location(f"{kind}_adaptation", SCRIPTS / kind / "adaptation.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arrays(n=30):
+    """Both domains: in each, a row of 16 bright pixels per digit, in different places."""
+    rng, found = np.random.default_rng(0), {}
+    for shift, domain in enumerate(("usps", "mnist")):
+        for part in ("train", "test"):
+            labels = rng.permutation(np.arange(n) % 10)
+            images = rng.uniform(-1, -0.5, (n, 16, 16)).astype(np.float32)
+            images[np.arange(n), labels + 3 * shift] += 1
+            found |= {f"{domain}_{part}": images.reshape(n, 256), f"{domain}_{part}_labels": labels}
+    return found
+
+
+@pytest.fixture
+def domains():
+    return Domains.read(arrays(), "usps-mnist")
+
+
+def test_domains_are_read_by_direction():
+    data = arrays()
+    domains = Domains.read(data, "mnist-usps")
+    np.testing.assert_array_equal(domains.source, data["mnist_train"])
+    np.testing.assert_array_equal(domains.source_labels, data["mnist_train_labels"])
+    np.testing.assert_array_equal(domains.target, data["usps_train"])
+    np.testing.assert_array_equal(domains.target_test, data["usps_test"])
+    np.testing.assert_array_equal(domains.target_labels, data["usps_test_labels"])
+
+
+def test_names_tell_the_arms_apart():
+    assert AdaptationConfig().name() == "usps-mnist-w1fe-lp-K1"
+    assert AdaptationConfig(direction="mnist-usps", persistence=5, dt=0.5).name() == "mnist-usps-w1fe-lp-K5-dt0.5"
+    assert AdaptationConfig(method="wgan", penalty="gp", dt=0.5).name() == "usps-mnist-wgan-gp-K1"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"direction": "usps-usps"},
+        {"method": "ot"},
+        {"penalty": "clip"},
+        {"persistence": 0},
+        {"persistence": 2.0},
+        {"outer_steps": "10"},
+        {"measure_every": 0},
+        {"dt": 0},
+        {"dt": float("nan")},
+        {"lr": float("inf")},
+    ],
+    ids=str,
+)
+def test_bad_settings_are_refused_in_one_line(bad):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} = .*: give [^\n]*$"):
+        AdaptationConfig(**bad)
+
+
+def test_rows_are_drawn_from_all_rows_by_the_generator_given():
+    law, again = rows_of(torch.arange(5.0)[:, None]), torch.Generator().manual_seed(1)
+    drawn = law(200, torch.Generator().manual_seed(1))
+    assert drawn.shape == (200, 1)
+    assert set(drawn.squeeze().tolist()) == set(range(5))
+    assert torch.equal(drawn, law(200, again))
+
+
+def test_the_first_row_is_the_accuracy_without_adaptation(domains):
+    raw = nearest_neighbour_accuracy(domains.source, domains.source_labels, domains.target_test, domains.target_labels)
+    training = AdaptationRun(CONFIG, domains, 0)
+    expected = {"step": 0, "generator_updates": 0, "gradients": 0, "accuracy": raw}
+    assert training.measure() == expected
+    assert float((training.adapted() - domains.source).abs().max()) < 0.02
+
+
+def test_costs_are_counted(domains):
+    training = AdaptationRun(CONFIG, domains, 0)
+    training.advance(3)
+    counts = training.measure()
+    assert (counts["step"], counts["generator_updates"], counts["gradients"]) == (3, 6, 12)
+
+
+@pytest.mark.parametrize("method", ["w1fe", "wgan"])
+def test_a_seed_fixes_a_run(method, domains):
+    config = replace(CONFIG, method=method)
+    first, again, other = (AdaptationRun(config, domains, seed) for seed in (3, 3, 4))
+    rows, seconds = first.follow()
+    assert [row["step"] for row in rows] == [0, 2, 4, 5]
+    assert len(seconds) == 4
+    assert seconds == sorted(seconds)
+    assert rows == again.follow()[0]
+    assert torch.equal(first.adapted(), again.adapted())
+    other.follow()
+    assert not torch.equal(first.adapted(), other.adapted())
+
+
+def test_measuring_does_not_disturb_the_training(domains):
+    watched, alone = (AdaptationRun(CONFIG, domains, 0) for _ in range(2))
+    for _ in range(4):
+        watched.measure()
+        watched.advance(1)
+    alone.advance(4)
+    assert torch.equal(watched.adapted(), alone.adapted())
+
+
+def test_arms_start_from_the_same_generator(domains):
+    arms = CONFIG, replace(CONFIG, method="wgan", persistence=5)
+    first, second = (AdaptationRun(config, domains, 0).adapted() for config in arms)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("method", ["w1fe", "wgan"])
+def test_images_move_towards_the_target(method):
+    """Source near -0.5, target near 0.5, in every pixel."""
+    noise = 0.1 * torch.randn(64, 256, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(64, dtype=torch.int64)
+    domains = Domains(noise - 0.5, labels, noise + 0.5, noise + 0.5, labels)
+    training = AdaptationRun(replace(CONFIG, method=method, lr=3e-3, batch_size=32), domains, 0)
+    training.advance(30)
+    assert -0.3 < float(training.adapted().mean()) < 0.9
+
+
+# The script and the figure
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The two files of the data's rule, as (folder, not_run) -> their paths."""
+
+    def write(not_run=None):
+        np.savez(tmp_path / "adaptation.npz", **({} if not_run else arrays()))
+        (tmp_path / "adaptation.json").write_text(json.dumps({"not_run": not_run, "sha256": {}}))
+        return tmp_path / "adaptation.npz", tmp_path / "adaptation.json"
+
+    return write
+
+
+def run_arms(folder, data, arms):
+    for config in arms:
+        script("run").run(config, *data, [0, 1], folder / config.name())
+    return [folder / config.name() for config in arms]
+
+
+def draw(folders, out):
+    paths = ([folder / name for folder in folders] for name in ("run.json", "log.csv", "samples.npz"))
+    script("plot").draw(*paths, [out / "figure.png", out / "figure.svg"], "smoke")
+    return (out / "figure.svg").read_text(encoding="utf-8")
+
+
+def test_a_run_leaves_its_tables_and_they_are_reproducible(tmp_path, data):
+    (first,) = run_arms(tmp_path / "first", data(), [CONFIG])
+    (again,) = run_arms(tmp_path / "again", data(), [CONFIG])
+    for name in ("log.csv", "samples.npz"):
+        assert (first / name).read_bytes() == (again / name).read_bytes()
+    lines = (first / "log.csv").read_text().splitlines()
+    assert lines[0] == "seed,step,generator_updates,gradients,accuracy"
+    assert [line.split(",")[:2] for line in lines[1:]] == [[s, t] for s in "01" for t in "0245"]
+    assert (first / "timing.csv").read_text().startswith("seed,step,seconds\n0,0,0.0\n")
+    record = json.loads((first / "run.json").read_text())
+    assert record["config"]["persistence"] == 2
+    assert (record["seeds"], record["not_run"]) == ([0, 1], None)
+    with np.load(first / "samples.npz") as samples:
+        assert samples["source"].shape == samples["adapted"].shape == (10, 16, 16)
+        bright = samples["source"].mean(axis=2).argmax(axis=1)
+    np.testing.assert_array_equal(bright, range(10))
+
+
+def test_the_figure_shows_both_directions(tmp_path, data):
+    arms = [replace(CONFIG, direction=d, method=m) for d in ("usps-mnist", "mnist-usps") for m in ("w1fe", "wgan")]
+    svg = draw(run_arms(tmp_path, data(), arms), tmp_path)
+    for text in ("USPS to MNIST", "MNIST to USPS", "W1-FE, K = 2", "WGAN, K = 2", "no adaptation"):
+        assert text in svg
+
+
+def test_without_data_the_reason_takes_the_place_of_the_results(tmp_path, data):
+    arms = [CONFIG, replace(CONFIG, direction="mnist-usps")]
+    folders = run_arms(tmp_path, data(NOT_RUN), arms)
+    for folder in folders:
+        assert (folder / "log.csv").read_text() == "seed,step,generator_updates,gradients,accuracy\n"
+        assert (folder / "timing.csv").read_text() == "seed,step,seconds\n"
+        assert np.load(folder / "samples.npz").files == []
+        assert json.loads((folder / "run.json").read_text())["not_run"] == NOT_RUN
+    svg = draw(folders, tmp_path)
+    assert "not run: no USPS $here$" in svg
+    assert svg.count("there") == 12
+    assert "put it there " * 11 not in svg, "the line is not wrapped"

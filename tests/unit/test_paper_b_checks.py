@@ -1,0 +1,63 @@
+"""Verification of paper B's experiments on made-up logs: what passes, what fails, what is skipped and why."""
+
+import json
+
+import pytest
+
+from paper_b_checks import check_adaptation, check_generation, check_planar
+
+
+def write(folder, column, values_by_seed, **record):
+    folder.mkdir(parents=True)
+    lines = [f"seed,step,{column}"]
+    for seed, values in values_by_seed.items():
+        lines += [f"{seed},{10 * k},{value}" for k, value in enumerate(values)]
+    (folder / "log.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def verdicts(rows):
+    return [row.verdict.partition(":")[0] for row in rows]
+
+
+def planar(root, name, ends, start=1.0):
+    curves = {seed: [start, *[end] * 12] for seed, end in enumerate(ends)}
+    return write(root / name, "w1", curves, data={"sampling_floor": 0.04})
+
+
+def test_planar_arms_must_start_alike_and_end_between_floor_and_half_the_start(tmp_path):
+    good = [planar(tmp_path / "a", "ring-w1fe-lp-K1", [0.1, 0.2]), planar(tmp_path / "a", "ring-ot", [0.1, 0.2])]
+    assert verdicts(check_planar(good, "laptop", tmp_path)) == ["pass"] * 3
+    for ends in ([0.1, 0.6], [0.01, 0.1], [0.1, float("nan")]):
+        bad = planar(tmp_path / str(ends), "ring-ot", ends)
+        assert verdicts(check_planar([good[0], bad], "laptop", tmp_path)) == ["pass", "pass", "fail"]
+    other = planar(tmp_path / "c", "ring-ot", [0.1, 0.2], start=0.9)
+    assert verdicts(check_planar([good[0], other], "laptop", tmp_path))[0] == "fail"
+    assert verdicts(check_planar(good, "smoke", tmp_path)) == ["pass", "skipped"]
+
+
+def test_planar_ranges_are_used_where_they_are_kept(tmp_path):
+    arm = planar(tmp_path, "ring-ot", [0.1, 0.2])
+    for high, expected in ((0.21, "pass"), (0.19, "fail")):
+        kept = {"ranges": {"ring-ot": [0.09, high]}}
+        (tmp_path / "planar-laptop.json").write_text(json.dumps(kept), encoding="utf-8")
+        rows = list(check_planar([arm], "laptop", tmp_path))
+        assert rows[1].verdict == expected
+        assert rows[1].tolerance == "kept range"
+
+
+def test_adaptation_is_skipped_with_its_reason_or_must_beat_chance(tmp_path):
+    absent = write(tmp_path / "a", "accuracy", {}, not_run="no USPS")
+    (row,) = check_adaptation([absent], "laptop")
+    assert row.verdict == "skipped: not run: no USPS"
+    good = write(tmp_path / "b", "accuracy", {0: [0.4, 0.6]}, not_run=None)
+    collapsed = write(tmp_path / "c", "accuracy", {0: [0.4, 0.6], 1: [0.4, 0.1]}, not_run=None)
+    assert verdicts(check_adaptation([good, collapsed], "laptop")) == ["pass", "fail"]
+
+
+@pytest.mark.parametrize(("end", "expected"), [(9.0, "pass"), (11.0, "fail"), (float("nan"), "fail")])
+def test_generation_must_improve(tmp_path, end, expected):
+    folder = write(tmp_path / "w1fe", "w1", {0: [10.0, end]})
+    assert verdicts(check_generation([folder], "laptop")) == [expected]
+    assert verdicts(check_generation([folder], "smoke")) == ["skipped"]
