@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from otgrad.adaptation import ImageConfig, ImageRun, critic_loop, rows_of
 from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.evaluate import exact_w1
+from otgrad.experiments import Experiment, ImageConfig, critic_loop, rows_of
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.networks import LATENT_DIM, CriticMlp, make_generator
 from otgrad.training.ot import Problem, algorithm1
@@ -80,21 +80,21 @@ class Images:
         return self.test[order[:EVAL_IMAGES].to(self.test.device)]
 
 
-class GenerationRun(ImageRun):
+class GenerationRun(Experiment):
     """One seed of one arm of the generation of images."""
 
     def __init__(self, config: GenerationConfig, images: Images, seed: int, device: str = "cpu") -> None:
         """Build networks and loop; the same seed gives the same first generator in every arm."""
-        super().__init__(seed, device)
-        self.config, latent, y = config, Uniform(LATENT_DIM), images.train[: config.n_train].to(device)
+        inner_steps = config.psi_steps if config.method == "ot" else config.critic_steps
+        super().__init__(seed, device, config.persistence, config.persistence + inner_steps)
+        latent, y = Uniform(LATENT_DIM), images.train[: config.n_train].to(device)
         self.generator = make_generator("mlp", images.shape, seed).to(device)
         self._test = images.held_out(seed).to(device)
         self._latents = latent(len(self._test), torch.Generator(device).manual_seed(seed + 1_000_003))
         if config.method == "ot":
-            self.inner_steps, self._loop = config.psi_steps, self._algorithm1(config, latent, y)
+            self._loop = self._algorithm1(config, latent, y)
         else:
             network = CriticMlp(_critic_widths(y.shape[1]), seed + 4_000_037).to(device)
-            self.inner_steps = config.critic_steps
             self._loop = critic_loop(config, self.generator, network, latent, rows_of(y), self.rng)
 
     def _algorithm1(self, config: GenerationConfig, latent: Sampler, y: Tensor) -> Iterator[Any]:

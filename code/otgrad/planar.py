@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.evaluate import exact_w1, slope_cosine
+from otgrad.experiments import Experiment
 from otgrad.measures import DiscreteMeasure, Normal, Sampler, rng_device
 from otgrad.networks import CriticMlp, ResidualMlp
 from otgrad.potentials import Critic, CriticRule, Potential, SemiDiscrete
@@ -126,17 +126,19 @@ class PlanarConfig:
         return "-".join(parts + ([f"lr{self.lr_factor:g}"] if self.lr_factor != 1 else []))
 
 
-class PlanarRun:
-    """One seed of one arm: `advance` trains, `measure` looks without disturbing the training's draws."""
+class PlanarRun(Experiment):
+    """One seed of one arm in the plane."""
 
     def __init__(self, config: PlanarConfig, seed: int, device: str = "cpu") -> None:
         """Build networks, optimizers and the loop; the same seed gives the same initial weights in every arm."""
-        self.config, self.step = config, 0
-        self.law = LAWS[config.law]
-        self.rng = torch.Generator(device).manual_seed(seed + 3_000_003)
+        psi = config.method == "ot" or config.method.endswith("exact")
+        updates = 1 if config.method == "ot" else config.persistence
+        taken = 1 if config.method == "wgan-stale" else updates
+        super().__init__(seed, device, updates, taken + (config.psi_steps if psi else config.critic_steps))
+        self.config, self.law = config, LAWS[config.law]
         self._held_out = torch.Generator(device).manual_seed(seed + 1_000_003)
         self.generator = ResidualMlp((2, 128, 128, 128, 2), seed).to(device)
-        optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.lr_factor * config.lr_theta)
+        optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.lr_factor * config.lr_theta, fused=True)
         self.potential = self._potential(seed)
         self._loop = self._start(optimizer)
 
@@ -147,7 +149,7 @@ class PlanarRun:
             p = 1 if config.method == "w1fe-exact" else 2
             return SemiDiscrete(DiscreteMeasure.from_atoms(atoms), p, config.lam, config.psi_steps)
         network = CriticMlp((2, 128, 128, 128), seed + 4_000_037).to(self.rng.device)
-        optimizer = torch.optim.Adam(network.parameters(), lr=config.lr_critic)
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.lr_critic, fused=True)
         rule = CriticRule(config.penalty, steps=config.critic_steps)  # type: ignore[arg-type]
         return Critic(network, optimizer, self.law, rule)
 
@@ -168,30 +170,11 @@ class PlanarRun:
         for phi.state, value in algorithm1(self.generator, problem, start, optimizer, StepRule(), *common):
             yield value
 
-    def advance(self, steps: int) -> float:
-        """Take outer steps; return the seconds they took."""
-        start = time.perf_counter()
-        for _ in range(steps):
-            next(self._loop)
-        self.step += steps
-        return time.perf_counter() - start
-
-    def gradients(self) -> tuple[int, int]:
-        """Generator updates so far, and batch gradients taken so far (critic, psi and generator)."""
-        config = self.config
-        inner = config.critic_steps if isinstance(self.potential, Critic) else config.psi_steps
-        updates = 1 if config.method == "ot" else config.persistence
-        taken = 1 if config.method == "wgan-stale" else updates
-        return self.step * updates, self.step * (inner + taken)
-
-    def measure(self) -> dict[str, float]:
-        """W1 to fresh data, the cosine of phi's slopes with the exact ones, and the cost so far."""
+    def score(self) -> dict[str, float]:
+        """W1 to fresh data, and the mean cosine of phi's slopes with the exact ones."""
         x, y = self.law(self.config.batch_size, self._held_out), self.samples(self.config.batch_size)
         w1, partners = exact_w1(x, y)
-        updates, gradients = self.gradients()
-        cosine = slope_cosine(self.potential.velocity(y), y, partners)
-        counts = {"step": self.step, "generator_updates": updates, "gradients": gradients}
-        return counts | {"w1": w1, "cosine": cosine}
+        return {"w1": w1, "cosine": slope_cosine(self.potential.velocity(y), y, partners)}
 
     @torch.no_grad()
     def samples(self, count: int) -> Tensor:

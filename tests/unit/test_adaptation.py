@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains, rows_of
+from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains
 from otgrad.evaluate import nearest_neighbour_accuracy
+from otgrad.experiments import rows_of
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "code/scripts"
 CONFIG = AdaptationConfig(persistence=2, outer_steps=5, measure_every=2, batch_size=8, critic_steps=2)
@@ -105,13 +106,13 @@ def test_costs_are_counted(domains):
 def test_a_seed_fixes_a_run(method, domains):
     config = replace(CONFIG, method=method)
     first, again, other = (AdaptationRun(config, domains, seed) for seed in (3, 3, 4))
-    rows, seconds = first.follow()
+    rows, seconds = first.follow(5, 2)
     assert [row["step"] for row in rows] == [0, 2, 4, 5]
     assert len(seconds) == 4
     assert seconds == sorted(seconds)
-    assert rows == again.follow()[0]
+    assert rows == again.follow(5, 2)[0]
     assert torch.equal(first.adapted(), again.adapted())
-    other.follow()
+    other.follow(5, 2)
     assert not torch.equal(first.adapted(), other.adapted())
 
 

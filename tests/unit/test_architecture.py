@@ -33,14 +33,15 @@ ROOMS = {
     "training.w1fe": {"measures", "potentials"},
     "training.wgan": {"measures", "potentials"},
     "evaluate": {"costs"},
-    "planar": {"costs", "measures", "asgd", "networks", "potentials", "evaluate", "training.ot", "training.w1fe"}
-    | {"training.wgan"},
+    "experiments": {"measures", "potentials", "training.w1fe", "training.wgan"},
+    "planar": {"costs", "measures", "asgd", "networks", "potentials", "evaluate", "experiments", "training.ot"}
+    | {"training.w1fe", "training.wgan"},
     "downloads": {"images"},
     "mnist": {"downloads", "images"},
     "usps": {"downloads", "images"},
     "adaptation_data": {"images"},
-    "adaptation": {"measures", "networks", "potentials", "evaluate", "training.w1fe", "training.wgan"},
-    "generation": {"costs", "measures", "asgd", "networks", "evaluate", "adaptation", "training.ot"},
+    "adaptation": {"networks", "evaluate", "experiments"},
+    "generation": {"costs", "measures", "asgd", "networks", "evaluate", "experiments", "training.ot"},
 }
 
 

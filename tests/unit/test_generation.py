@@ -67,11 +67,11 @@ def test_bad_settings_of_algorithm_1_are_refused_in_one_line(bad):
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_seed_fixes_a_run(arm, images):
     first, again, other = (GenerationRun(ARMS[arm], images, seed) for seed in (3, 3, 4))
-    rows, seconds = first.follow()
+    rows, seconds = first.follow(5, 2)
     assert [row["step"] for row in rows] == [0, 2, 4, 5]
     assert seconds == sorted(seconds)
-    assert rows == again.follow()[0]
-    assert rows != other.follow()[0]
+    assert rows == again.follow(5, 2)[0]
+    assert rows != other.follow(5, 2)[0]
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -105,7 +105,7 @@ def test_arms_start_from_the_same_generator_and_are_measured_on_the_same_images(
 @pytest.mark.parametrize("arm", ARMS)
 def test_only_the_first_images_are_trained_on(arm, images):
     images.train[20:] = torch.nan
-    assert all(math.isfinite(row["w1"]) for row in GenerationRun(ARMS[arm], images, 0).follow()[0])
+    assert all(math.isfinite(row["w1"]) for row in GenerationRun(ARMS[arm], images, 0).follow(5, 2)[0])
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -113,7 +113,7 @@ def test_samples_approach_the_data(arm):
     """All images are alike: W1 is the distance to that one image, and falls."""
     image = torch.linspace(0, 1, 16).repeat(40, 1)
     config = replace(ARMS[arm], outer_steps=60, measure_every=60, lr=3e-3)
-    before, after = GenerationRun(config, Images(image, image, (4, 4)), 0).follow()[0]
+    before, after = GenerationRun(config, Images(image, image, (4, 4)), 0).follow(60, 60)[0]
     assert after["w1"] < 0.7 * before["w1"]
 
 

@@ -38,6 +38,7 @@ REFUSED = [
     ({"lams": "inf"}, "lams", "inf", "numbers >= 0"),
     ({"generators": "vae"}, "generators", "'vae'", "mlp"),
     ({"n_train": 0}, "n_train", "0", ">= 2"),
+    ({"planar_seeds": 21}, "planar_seeds", "21", "1 to 20"),
     ({"n_train": "all"}, "n_train", "'all'", ">= 2"),
     ({"batch_size": 0}, "batch_size", "0", ">= 1"),
     ({"outer_steps": -3}, "outer_steps", "-3", ">= 1"),

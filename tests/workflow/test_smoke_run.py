@@ -19,7 +19,7 @@ def verification(folder):
 def test_everything_is_made(finished):
     folder, done = finished
     assert done.returncode == 0, done.stderr
-    for name in ("figure1", "figure2", "crosscheck", "counterexample_chart"):
+    for name in ("figure1", "figure2", "crosscheck", "counterexample_chart", "planar", "planar_flow", "generation"):
         for suffix in (".svg", ".pdf", ".png"):
             assert (folder / f"figures/{name}{suffix}").stat().st_size > 1000
     verdicts = [row["verdict"] for row in verification(folder)]
@@ -34,6 +34,18 @@ def test_figure1_claims_are_computed(finished):
     assert claims["A-no-convergence"] == "confirmed"
     assert claims["A-convergence"] == "confirmed"
     assert claims["A-smoothing-mlp"] == "undecided"
+
+
+def test_paper_b_runs_and_says_what_was_not_run(finished):
+    folder, _ = finished
+    claims = {entry["id"]: entry["verdict"] for entry in json.loads((folder / "results/claims.json").read_text())}
+    assert {claims[name] for name in ("B-faster", "B-better", "B-naive", "B-generation")} == {"undecided"}
+    assert "B-adaptation" not in claims
+    rows = {row["claim"]: row["verdict"] for row in verification(folder)}
+    assert rows["2-D, 8gaussians: W1 at step 0, all arms"] == "pass"
+    assert rows["domain adaptation"].startswith("skipped: not run: ")
+    assert "not run" in (folder / "figures/adaptation.svg").read_text()
+    assert "8gaussians-w1fe-lp-K5" in (folder / "results/planar/table.md").read_text()
 
 
 def test_run_record_tells_how_it_was_made(finished):

@@ -34,7 +34,7 @@ def run(config, arrays_path, record_path, seeds, out_dir, device="cpu", threads=
             domains = Domains.read(arrays, config.direction)
         for seed in seeds:
             training = AdaptationRun(config, domains, seed, device)
-            measured, seconds = training.follow()
+            measured, seconds = training.follow(config.outer_steps, config.measure_every)
             rows += [[seed, *row.values()] for row in measured]
             times += [[seed, row["step"], spent] for row, spent in zip(measured, seconds, strict=True)]
             kept = kept or one_per_digit(domains, training)

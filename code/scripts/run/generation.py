@@ -33,7 +33,7 @@ def run(config, train_path, test_path, record_path, seeds, out_dir, device="cpu"
     rows, times, kept, total = [], [], {}, 0.0
     for seed in seeds:
         training = GenerationRun(config, images, seed, device)
-        measured, seconds = training.follow()
+        measured, seconds = training.follow(config.outer_steps, config.measure_every)
         rows += [[seed, *row.values()] for row in measured]
         times += [[seed, row["step"], spent] for row, spent in zip(measured, seconds, strict=True)]
         kept = kept or pictures(training, images) | references(images, seed)

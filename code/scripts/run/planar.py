@@ -28,18 +28,17 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
     out, rows, times, snapshots, total = Path(out_dir), [], [], [], 0.0
     kept = {round(share * config.outer_steps / config.measure_every) * config.measure_every for share in SNAPSHOTS}
     for seed in seeds:
-        training, seconds = PlanarRun(config, seed, device), 0.0
-        while True:
-            row = training.measure()
-            rows.append([seed, *row.values()])
-            times.append([seed, training.step, seconds])
-            if seed == seeds[0] and training.step in kept:
+        training = PlanarRun(config, seed, device)
+
+        def look(training=training, first=seed == seeds[0]):
+            if first and training.step in kept:
                 snapshots.append(snapshot(training))
-            if training.step >= config.outer_steps:
-                break
-            seconds += training.advance(min(config.measure_every, config.outer_steps - training.step))
-        total += seconds
-    write_csv(out / "log.csv", ["seed", *row], rows)
+
+        measured, seconds = training.follow(config.outer_steps, config.measure_every, look)
+        rows += [[seed, *row.values()] for row in measured]
+        times += [[seed, row["step"], spent] for row, spent in zip(measured, seconds, strict=True)]
+        total += seconds[-1]
+    write_csv(out / "log.csv", ["seed", *measured[0]], rows)
     write_csv(out / "timing.csv", ["seed", "step", "seconds"], times)
     data = LAWS[config.law](512, torch.Generator().manual_seed(seeds[0]))
     stacked = {key: np.stack([shot[key] for shot in snapshots]) for key in snapshots[0]}

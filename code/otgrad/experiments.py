@@ -1,0 +1,150 @@
+"""What the experiments of paper B share: the course of a run, the settings of those on images, their loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from otgrad.measures import Sampler, rng_device
+from otgrad.potentials import Critic, CriticRule
+from otgrad.training.w1fe import EulerRule, w1fe
+from otgrad.training.wgan import wgan
+
+
+class Experiment(ABC):
+    """One seed of one arm: `advance` trains, `measure` looks without disturbing the training's draws.
+
+    Attributes:
+        step: outer steps taken.
+        rng: of the training's draws.
+        updates: theta-steps per outer step.
+        gradients: batch gradients taken per outer step, of networks and psi.
+    """
+
+    _loop: Iterator[Any]
+
+    def __init__(self, seed: int, device: str, updates: int, gradients: int) -> None:
+        """Seed the draws of the training."""
+        self.step, self.updates, self.gradients = 0, updates, gradients
+        self.rng = torch.Generator(device).manual_seed(seed + 3_000_003)
+
+    @abstractmethod
+    def score(self) -> dict[str, float]:
+        """Measure the generator as it now is."""
+
+    def advance(self, steps: int) -> float:
+        """Take outer steps; return the seconds they took."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            next(self._loop)
+        self.step += steps
+        return time.perf_counter() - start
+
+    def measure(self) -> dict[str, float]:
+        """One row: outer steps, theta-steps and batch gradients so far, and the score."""
+        updates, gradients = self.step * self.updates, self.step * self.gradients
+        return {"step": self.step, "generator_updates": updates, "gradients": gradients} | self.score()
+
+    def follow(
+        self, outer_steps: int, every: int, look: Callable[[], None] = lambda: None
+    ) -> tuple[list[dict[str, float]], list[float]]:
+        """Train to the end, measuring `every` so many steps.
+
+        Args:
+            outer_steps: where the end is.
+            every: outer steps between two rows.
+            look: called after each measure.
+
+        Returns:
+            the rows, the first before training, and the seconds of training at each.
+        """
+        rows, seconds = [], [0.0]
+        while True:
+            rows.append(self.measure())
+            look()
+            if self.step >= outer_steps:
+                return rows, seconds
+            seconds.append(seconds[-1] + self.advance(min(every, outer_steps - self.step)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """One arm of an experiment of paper B on images; its seeds are paired with those of the other arms.
+
+    Attributes:
+        method: "w1fe" or "wgan".
+        penalty: the critic's: "lp" or "gp".
+        persistence: K, theta-steps per outer step.
+        dt: Euler step of W1-FE, a length in the space of the pixels: W1's flow moves at unit speed.
+        outer_steps: outer steps.
+        measure_every: outer steps between two rows.
+        batch_size: images per step.
+        lr: Adam's rate, of the generator and of the critic.
+        critic_steps: per outer step.
+
+    Raises:
+        ValueError: on an unknown name or a number out of range.
+    """
+
+    method: str = "w1fe"
+    penalty: str = "lp"
+    persistence: int = 1
+    dt: float = 1.0
+    outer_steps: int = 10000
+    measure_every: int = 500
+    batch_size: int = 64
+    lr: float = 1e-4
+    critic_steps: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for name, known in self.choices().items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: give one of {', '.join(known)}")
+        for name in (field.name for field in fields(self) if field.type == "int"):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: give an integer >= 1")
+        for name in ("dt", "lr"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: give a positive finite number")
+
+    @staticmethod
+    def choices() -> dict[str, tuple[str, ...]]:
+        """Names that a field may take."""
+        return {"method": ("w1fe", "wgan"), "penalty": ("lp", "gp")}
+
+    def name(self) -> str:
+        """Name of the arm: {method}-{penalty}-K{K}[-dt{dt}], a dt of 1 left out."""
+        dt = f"-dt{self.dt:g}" if self.method == "w1fe" and self.dt != 1 else ""
+        return f"{self.method}-{self.penalty}-K{self.persistence}{dt}"
+
+
+def critic_loop(
+    config: ImageConfig, generator: nn.Module, network: nn.Module, latent: Sampler, data: Sampler, rng: torch.Generator
+) -> Iterator[Tensor]:
+    """Start W1-FE or WGAN with a critic, Adam with betas (0, 0.9) on both networks."""
+
+    def adam(module: nn.Module) -> torch.optim.Adam:
+        return torch.optim.Adam(module.parameters(), lr=config.lr, betas=(0.0, 0.9), fused=True)
+
+    rule = CriticRule(config.penalty, steps=config.critic_steps)  # type: ignore[arg-type]
+    critic, common = Critic(network, adam(network), data, rule), (config.batch_size, rng)
+    if config.method == "wgan":
+        return wgan(generator, critic, latent, adam(generator), config.persistence, *common)
+    return w1fe(generator, critic, latent, adam(generator), EulerRule(config.dt, config.persistence), *common)
+
+
+def rows_of(images: Tensor) -> Sampler:
+    """Law of the rows of images (n, d), each drawn with the same probability, with replacement."""
+
+    def sample(b: int, rng: torch.Generator | None = None) -> Tensor:
+        return images[torch.randint(len(images), (b,), generator=rng, device=rng_device(rng))]
+
+    return sample
