@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -74,6 +74,23 @@ class Experiment(ABC):
             seconds.append(seconds[-1] + self.advance(min(every, outer_steps - self.step)))
 
 
+def check_settings(config: Any, choices: Mapping[str, Collection[str]], positive: Collection[str]) -> None:
+    """Check an arm's names against their choices, its integers to be >= 1, and its `positive` numbers.
+
+    Raises:
+        ValueError: in one line with the field, the value and the remedy.
+    """
+    for name, known in choices.items():
+        if getattr(config, name) not in known:
+            raise ValueError(f"{name} = {getattr(config, name)!r}: give one of {', '.join(known)}")
+    for name in (field.name for field in fields(config) if field.type == "int"):
+        if not (isinstance(getattr(config, name), int) and getattr(config, name) >= 1):
+            raise ValueError(f"{name} = {getattr(config, name)!r}: give an integer >= 1")
+    for name in positive:
+        if not 0 < getattr(config, name) < math.inf:
+            raise ValueError(f"{name} = {getattr(config, name)!r}: give a positive finite number")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig:
     """One arm of an experiment of paper B on images; its seeds are paired with those of the other arms.
@@ -105,15 +122,7 @@ class ImageConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
-        for name, known in self.choices().items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: give one of {', '.join(known)}")
-        for name in (field.name for field in fields(self) if field.type == "int"):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
-                raise ValueError(f"{name} = {getattr(self, name)!r}: give an integer >= 1")
-        for name in ("dt", "lr"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: give a positive finite number")
+        check_settings(self, self.choices(), ("dt", "lr"))
 
     @staticmethod
     def choices() -> dict[str, tuple[str, ...]]:

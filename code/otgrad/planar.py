@@ -13,7 +13,7 @@ from torch import Tensor
 from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.evaluate import exact_w1, slope_cosine
-from otgrad.experiments import Experiment
+from otgrad.experiments import Experiment, check_settings
 from otgrad.measures import DiscreteMeasure, Normal, Sampler, rng_device
 from otgrad.networks import CriticMlp, ResidualMlp
 from otgrad.potentials import Critic, CriticRule, Potential, SemiDiscrete
@@ -91,7 +91,7 @@ class PlanarConfig:
         lam: their regularisation, in units of the cost.
 
     Raises:
-        ValueError: if law or method is unknown.
+        ValueError: on an unknown name or a number out of range.
     """
 
     law: str = "8gaussians"
@@ -111,10 +111,11 @@ class PlanarConfig:
     lam: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse unknown names."""
-        for field, known in (("law", LAWS), ("method", METHODS)):
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} = {getattr(self, field)!r}: give one of {', '.join(known)}")
+        """Refuse what cannot be trained."""
+        names = {"law": tuple(LAWS), "method": METHODS, "penalty": ("lp", "gp", "clip")}
+        check_settings(self, names, ("dt", "lr_factor", "lr_theta", "lr_critic"))
+        if not 0 <= self.lam < math.inf:
+            raise ValueError(f"lam = {self.lam!r}: give a finite number >= 0")
 
     def name(self) -> str:
         """Name of the arm: {law}-{method}[-{penalty}][-K{K}][-dt{dt}][-lr{factor}], defaults left out but K."""

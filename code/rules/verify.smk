@@ -91,7 +91,9 @@ rule references:
         code=sources("scripts/run/update_references.py"),
         runs=RUN_RECORDS,
         dataset=rules.data.output.record,
-        figures=["figures/figure1.png", "figures/figure2.png"],
+        figures=[f"figures/{name}.png" for name in ("figure1", "figure2", "planar")],
+        planar=rules.planar_table.output.table,
+        planar_record=PLANAR_RECORDS[0],
     log:
         "logs/references.log",
     conda:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from paper_b_checks import check_adaptation, check_generation, check_planar
+from update_references import planar_ranges
 
 
 def write(folder, column, values_by_seed, **record):
@@ -45,6 +46,13 @@ def test_planar_ranges_are_used_where_they_are_kept(tmp_path):
         rows = list(check_planar([arm], "laptop", tmp_path))
         assert rows[1].verdict == expected
         assert rows[1].tolerance == "kept range"
+
+
+def test_kept_ranges_follow_the_spread_of_the_seeds(tmp_path):
+    lines = ["arm,seeds,w1_mean,w1_std", "wide,10,0.2,0.02", "narrow,10,0.2,0.001", "alone,1,0.2,nan"]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ranges = planar_ranges(tmp_path / "table.csv")
+    assert ranges == {"wide": [0.1, 0.3], "narrow": [0.14, 0.26], "alone": [0.14, 0.26]}
 
 
 def test_adaptation_is_skipped_with_its_reason_or_must_beat_chance(tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
-from readers import run_summary
+from readers import read_table, run_summary
 
 # Smallest half-width of each quantity's range; that of a collapsed generator's diversity is rounding, not learning.
 FLOOR = {"value": 0.0, "diversity": 0.05, "effective_atoms": 0.0}
@@ -47,6 +47,29 @@ def ranges(run_root, config_of):
     return result
 
 
+def planar_ranges(table_path):
+    """Range of W1 at the end of every arm of the 2-D experiment: mean +- the larger of 5 standard deviations and 30%.
+
+    The floor is wider than that of the image runs because a single seed must lie in the range.
+    """
+    found = {}
+    for line in read_table(table_path):
+        mean, spread, seeds = float(line["w1_mean"]), float(line["w1_std"]), int(line["seeds"])
+        half = max(5 * spread if seeds > 1 else 0.0, 0.3 * mean)
+        found[line["arm"]] = [float(f"{max(mean - half, 0):.6g}"), float(f"{mean + half:.6g}")]
+    return found
+
+
+def update_planar(table_path, run_record, preset, reference_dir):
+    """Write planar-{preset}.json."""
+    record = json.loads(Path(run_record).read_text(encoding="utf-8"))
+    reference = {
+        "made_on": {key: record[key] for key in ("device", "threads", "versions", "git_commit", "seeds")},
+        "ranges": planar_ranges(table_path),
+    }
+    write_json(Path(reference_dir) / f"planar-{preset}.json", reference)
+
+
 def update(run_records, dataset_path, figures, preset, reference_dir):
     """Write images-{preset}-{data set}.json and the thumbnails of `figures`, all made on this data set."""
     dataset = json.loads(Path(dataset_path).read_text(encoding="utf-8"))
@@ -78,3 +101,4 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         update(smk.input.runs, smk.input.dataset, smk.input.figures, smk.params.preset, smk.params.references)
+        update_planar(smk.input.planar, smk.input.planar_record, smk.params.preset, smk.params.references)
