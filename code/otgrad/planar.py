@@ -22,7 +22,8 @@ from otgrad.training.w1fe import EulerRule, w1fe
 from otgrad.training.wgan import wgan
 
 LATENT = Normal(2, std=0.05)
-METHODS = ("w1fe", "w1fe-ab2", "wgan", "wgan-stale", "w1fe-exact", "w2fe-exact", "ot")
+METHODS = ("w1fe", "w1fe-ab2", "wgan", "wgan-stale", "w1fe-psi", "w2fe-psi", "w1fe-exact", "w2fe-exact", "ot")
+CRITIC_METHODS = METHODS[:4]
 
 
 def gaussians(count: int) -> Sampler:
@@ -75,7 +76,9 @@ class PlanarConfig:
 
     Attributes:
         law: the target, a key of LAWS.
-        method: one of METHODS; "-exact" takes phi from the semi-discrete solver on `atoms` points, "ot" is Algorithm 1.
+        method: one of METHODS; "-psi" takes phi from the stochastic semi-discrete solver on `atoms` points of the data,
+            "-exact" from the exact solver between them and one batch of samples, anew at every step (slow); "ot" is
+            Algorithm 1.
         penalty: the critic's: "lp", "gp" or "clip".
         persistence: K, theta-steps per outer step.
         dt: Euler step of W1-FE and W2-FE.
@@ -120,8 +123,7 @@ class PlanarConfig:
     def name(self) -> str:
         """Name of the arm: {law}-{method}[-{penalty}][-K{K}][-dt{dt}][-lr{factor}], defaults left out but K."""
         parts = [self.law, self.method]
-        if "exact" not in self.method and self.method != "ot":
-            parts.append(self.penalty)
+        parts += [self.penalty] if self.method in CRITIC_METHODS else []
         parts += [f"K{self.persistence}"] if self.method != "ot" else []
         parts += [f"dt{self.dt:g}"] if self.dt != 1 else []
         return "-".join(parts + ([f"lr{self.lr_factor:g}"] if self.lr_factor != 1 else []))
@@ -132,10 +134,11 @@ class PlanarRun(Experiment):
 
     def __init__(self, config: PlanarConfig, seed: int, device: str = "cpu") -> None:
         """Build networks, optimizers and the loop; the same seed gives the same initial weights in every arm."""
-        psi = config.method == "ot" or config.method.endswith("exact")
+        inner = config.critic_steps if config.method in CRITIC_METHODS else config.psi_steps
+        inner = 1 if config.method.endswith("exact") else inner  # a solve counts as one
         updates = 1 if config.method == "ot" else config.persistence
         taken = 1 if config.method == "wgan-stale" else updates
-        super().__init__(seed, device, updates, taken + (config.psi_steps if psi else config.critic_steps))
+        super().__init__(seed, device, updates, taken + inner)
         self.config, self.law = config, LAWS[config.law]
         self._held_out = torch.Generator(device).manual_seed(seed + 1_000_003)
         self.generator = ResidualMlp((2, 128, 128, 128, 2), seed).to(device)
@@ -145,10 +148,11 @@ class PlanarRun(Experiment):
 
     def _potential(self, seed: int) -> Potential:
         config = self.config
-        if config.method == "ot" or config.method.endswith("exact"):
+        if config.method not in CRITIC_METHODS:
             atoms = self.law(config.atoms, torch.Generator(self.rng.device).manual_seed(seed + 2_000_003))
-            p = 1 if config.method == "w1fe-exact" else 2
-            return SemiDiscrete(DiscreteMeasure.from_atoms(atoms), p, config.lam, config.psi_steps)
+            p, steps = 1 if config.method.startswith("w1fe") else 2, config.psi_steps
+            steps = 0 if config.method.endswith("exact") else steps
+            return SemiDiscrete(DiscreteMeasure.from_atoms(atoms), p, config.lam, steps)
         network = CriticMlp((2, 128, 128, 128), seed + 4_000_037).to(self.rng.device)
         optimizer = torch.optim.Adam(network.parameters(), lr=config.lr_critic, fused=True)
         rule = CriticRule(config.penalty, steps=config.critic_steps)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from otgrad.costs import Cost
 from otgrad.ctransform import x_grad
 from otgrad.measures import DiscreteMeasure, Sampler
 from otgrad.networks import CriticMlp
+from otgrad.pool import solve_pool
 
 Draw = Callable[[int], Tensor]
 """Samples of the model: batch_size -> (b, d), without a graph."""
@@ -129,7 +130,7 @@ class SemiDiscrete:
         target: the data law.
         p: 1 or 2.
         lam: regularisation >= 0, in units of ||x - y||^p.
-        steps: psi-steps per update, warm-started from the average.
+        steps: psi-steps per update, warm-started from the average; 0: the exact solver on one fresh batch of samples.
         rule: their step rule.
     """
 
@@ -147,7 +148,11 @@ class SemiDiscrete:
         self.state = AsgdState.zeros(self.target)
 
     def update(self, draw: Draw, batch_size: int, rng: torch.Generator) -> None:
-        """Take `steps` psi-steps on fresh samples."""
+        """Take `steps` psi-steps on fresh samples, or solve the problem between one batch of them and the atoms."""
+        if self.steps == 0:
+            solution = solve_pool(draw(batch_size), None, self.target.y, self.target.nu, self.lam, self.cost)
+            self.state.average = solution.psi.to(self.target.y.dtype)
+            return
         self.state = self.state.restarted()
         for _ in range(self.steps):
             asgd_step(self.state, draw(batch_size), self.target, self.lam, self.cost, self.rule)

@@ -29,7 +29,7 @@ ROOMS = {
     "estimator": {"costs", "measures", "ctransform", "semidual", "asgd"},
     "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs"},
     "counterexample": {"costs", "measures", "asgd", "pool", "training.ot"},
-    "potentials": {"costs", "measures", "ctransform", "asgd", "networks"},
+    "potentials": {"costs", "measures", "ctransform", "asgd", "networks", "pool"},
     "training.w1fe": {"measures", "potentials"},
     "training.wgan": {"measures", "potentials"},
     "evaluate": {"costs"},

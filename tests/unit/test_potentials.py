@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from otgrad.costs import Cost
-from otgrad.ctransform import barycentric_map, c_transform
+from otgrad.ctransform import barycentric_map, c_transform, psi_step
 from otgrad.measures import DiscreteMeasure, Normal
 from otgrad.networks import CriticMlp
 from otgrad.potentials import Critic, CriticRule, SemiDiscrete, critic_loss, critic_slopes, slope_penalty
@@ -81,6 +81,14 @@ def test_semi_discrete_velocity_is_the_slope_of_its_potential(p, lam):
         torch.testing.assert_close(phi.velocity(y.detach()), step, rtol=0, atol=1e-12)
     if p == 1 and lam == 0:
         torch.testing.assert_close(phi.velocity(y.detach()).norm(dim=1), torch.ones(16).double())
+
+
+def test_zero_steps_means_the_exact_potential():
+    target, x = DiscreteMeasure.from_atoms(cloud(1.0, 30, 1)), cloud(0.0)
+    phi = SemiDiscrete(target, 2, 0.1, steps=0)
+    phi.update(lambda b: x, 32, torch.Generator())
+    _, grad = psi_step(x, target, phi.state.average, 0.1, Cost())
+    assert float(grad.abs().sum()) < 1e-9
 
 
 def test_frozen_copies_stay_as_they_are():

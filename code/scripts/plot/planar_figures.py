@@ -15,8 +15,10 @@ METHODS = {  # method -> (label, colour)
     "w1fe-ab2": ("W1-FE, Adams-Bashforth", style.SKY),
     "wgan": ("WGAN, recomputed", style.ORANGE),
     "wgan-stale": ("WGAN, stale", style.RED),
-    "w1fe-exact": (r"W1-FE with $\psi$", style.PURPLE),
-    "w2fe-exact": (r"W2-FE with $\psi$", style.BLACK),
+    "w1fe-psi": (r"W1-FE, stochastic $\psi$", style.PURPLE),
+    "w2fe-psi": (r"W2-FE, stochastic $\psi$", style.BLACK),
+    "w1fe-exact": (r"W1-FE, exact $\psi$", style.PURPLE),
+    "w2fe-exact": (r"W2-FE, exact $\psi$", style.BLACK),
     "ot": ("Algorithm 1", style.GREEN),
 }
 DASHES = {1: "-", 3: (0, (5, 1)), 5: (0, (3, 1.2)), 10: (0, (1, 1))}
@@ -51,13 +53,17 @@ def label(config):
     parts += [f"K = {config['persistence']}"] if config["method"] != "ot" else []
     parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 else []
     parts += [f"{config['lr_factor']:g} x rate"] if config["lr_factor"] != 1 else []
-    critic = config["method"] != "ot" and "exact" not in config["method"]
+    critic = config["method"] in ("w1fe", "w1fe-ab2", "wgan", "wgan-stale")
     return ", ".join(parts + ([config["penalty"]] if critic and config["penalty"] != "lp" else []))
 
 
 def look(config):
     """Colour, dashes and width: the method, K, and thin for a changed rate or dt."""
-    thin = config["lr_factor"] != 1 or (config["dt"] != 1 and "exact" not in config["method"])
+    thin = (
+        config["lr_factor"] != 1
+        or (config["dt"] != 1 and config["method"] == "w1fe")
+        or config["method"].endswith("exact")
+    )
     return {
         "color": METHODS[config["method"]][1],
         "linestyle": DASHES.get(config["persistence"], "-") if config["method"] != "ot" else "-",
