@@ -15,6 +15,7 @@ c = 1 was within a factor 2 of the best of {0.3, 1, 3} on two atoms, 60 random a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,6 +103,22 @@ def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, 
     else:
         state.average.lerp_(state.psi, (rule.averaging + 1) / (rule.averaging + state.k))
     return grad
+
+
+def asgd_round(
+    state: AsgdState,
+    draw: Callable[[], Tensor],
+    steps: int,
+    target: DiscreteMeasure,
+    lam: float,
+    cost: Cost,
+    rule: StepRule,
+) -> AsgdState:
+    """Take `steps` steps on fresh batches x = draw() (b, d), warm-started from the average; return the new state."""
+    state = state.restarted()
+    for _ in range(steps):
+        asgd_step(state, draw(), target, lam, cost, rule)
+    return state
 
 
 def cost_spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> float:

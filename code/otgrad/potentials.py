@@ -15,7 +15,7 @@ from typing import Literal, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from otgrad.asgd import AsgdState, StepRule, asgd_step
+from otgrad.asgd import AsgdState, StepRule, asgd_round
 from otgrad.costs import Cost
 from otgrad.ctransform import x_grad
 from otgrad.measures import DiscreteMeasure, Sampler
@@ -153,9 +153,8 @@ class SemiDiscrete:
             solution = solve_pool(draw(batch_size), None, self.target.y, self.target.nu, self.lam, self.cost)
             self.state.average = solution.psi.to(self.target.y.dtype)
             return
-        self.state = self.state.restarted()
-        for _ in range(self.steps):
-            asgd_step(self.state, draw(batch_size), self.target, self.lam, self.cost, self.rule)
+        problem = self.target, self.lam, self.cost, self.rule
+        self.state = asgd_round(self.state, lambda: draw(batch_size), self.steps, *problem)
 
     def velocity(self, y: Tensor) -> Tensor:
         """Compute -grad psi^{c,lam}(y) / p (b, d)."""

@@ -10,6 +10,7 @@ GENERATION_ARMS = {GenerationConfig(**arm).name(): arm for arm in expand_arms(PR
 rule adaptation:
     input:
         code=sources("scripts/run/adaptation.py"),
+        tables="code/scripts/run/seed_tables.py",
         arrays=rules.adaptation_data.output.arrays,
         record=rules.adaptation_data.output.record,
     output:
@@ -58,6 +59,7 @@ rule adaptation_figure:
 rule generation:
     input:
         code=sources("scripts/run/generation.py"),
+        tables="code/scripts/run/seed_tables.py",
         train=rules.data.output.train,
         test=rules.data.output.test,
         dataset=rules.data.output.record,

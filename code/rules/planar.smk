@@ -11,6 +11,7 @@ PLANAR_RECORDS = [f"{PLANAR}/{arm}/run.json" for arm in PLANAR_ARMS]
 rule planar:
     input:
         code=sources("scripts/run/planar.py"),
+        tables="code/scripts/run/seed_tables.py",
     output:
         log=f"{PLANAR}/{{arm}}/log.csv",
         timing=f"{PLANAR}/{{arm}}/timing.csv",

@@ -57,11 +57,11 @@ def test_kept_ranges_follow_the_spread_of_the_seeds(tmp_path):
 
 def test_adaptation_is_skipped_with_its_reason_or_must_beat_chance(tmp_path):
     absent = write(tmp_path / "a", "accuracy", {}, not_run="no USPS")
-    (row,) = check_adaptation([absent], "laptop")
+    (row,) = check_adaptation([absent])
     assert row.verdict == "skipped: not run: no USPS"
     good = write(tmp_path / "b", "accuracy", {0: [0.4, 0.6]}, not_run=None)
     collapsed = write(tmp_path / "c", "accuracy", {0: [0.4, 0.6], 1: [0.4, 0.1]}, not_run=None)
-    assert verdicts(check_adaptation([good, collapsed], "laptop")) == ["pass", "fail"]
+    assert verdicts(check_adaptation([good, collapsed])) == ["pass", "fail"]
 
 
 @pytest.mark.parametrize(("end", "expected"), [(9.0, "pass"), (11.0, "fail"), (float("nan"), "fail")])

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from otgrad.asgd import AsgdState, StepRule, asgd_step
+from otgrad.asgd import AsgdState, StepRule, asgd_round
 from otgrad.costs import Cost
 from otgrad.ctransform import c_transform_fixed_psi
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
@@ -49,12 +49,12 @@ def ascend_psi(
     Returns:
         the new state; its `average` (n,) is the psi that the theta-step uses.
     """
-    state = state.restarted()
-    for _ in range(steps):
-        with torch.no_grad():
-            x = generator(problem.latent(batch_size, rng))
-        asgd_step(state, x, problem.target, problem.lam, problem.cost, rule)
-    return state
+
+    @torch.no_grad()
+    def draw() -> Tensor:
+        return generator(problem.latent(batch_size, rng))
+
+    return asgd_round(state, draw, steps, problem.target, problem.lam, problem.cost, rule)
 
 
 def descend_theta(

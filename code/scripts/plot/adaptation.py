@@ -1,6 +1,5 @@
 """Domain adaptation: accuracy against outer steps and generator updates, and what becomes of an image."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -49,9 +48,9 @@ def draw_direction(fig, direction, entries):
     """Draw both curves and the images of one direction; entries are (config, log, samples)."""
     axes = fig.subplots(1, 3, width_ratios=(1, 1, 1.25))
     for config, log, _ in entries:
-        columns = load(log)
+        columns = style.by_seed(log)
         for axis, column in zip(axes, X_AXES, strict=False):
-            draw_band(axis, columns[column].mean(axis=0), columns["accuracy"], look(config))
+            style.draw_band(axis, columns[column].mean(axis=0), columns["accuracy"], look(config))
     baseline = columns["accuracy"][:, 0].mean()
     for axis, name in zip(axes, X_AXES.values(), strict=False):
         axis.axhline(baseline, **BASELINE)
@@ -77,24 +76,8 @@ def draw_images(axis, entries):
         with np.load(samples) as data:
             lines += [data["source"]] * (not lines) + [data["adapted"]]
         labels.append(label(config))
-    count, (digits, h, w) = len(lines), lines[0].shape
-    tiles = np.ones((count, digits, h + 1, w + 1))
-    tiles[:, :, :h, :w] = np.stack(lines)
-    axis.imshow(
-        tiles.transpose(0, 2, 1, 3).reshape(count * (h + 1), -1), cmap="gray", vmin=-1, vmax=1, interpolation="nearest"
-    )
-    axis.set_yticks(np.arange(count) * (h + 1) + h / 2, labels, fontsize=6)
-    axis.set_xticks([])
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-
-
-def load(log):
-    """Columns of a log as (seeds, measures)."""
-    with Path(log).open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    count = len({row["seed"] for row in rows})
-    return {key: np.array([float(row[key]) for row in rows]).reshape(count, -1) for key in rows[0]}
+    style.draw_image_rows(axis, lines, labels, 1.0, cmap="gray", vmin=-1, vmax=1)
+    axis.tick_params(labelsize=6)
 
 
 def label(config):
@@ -107,12 +90,6 @@ def label(config):
 def look(config):
     """Colour of K, dashes of the method."""
     return {"color": COLOURS.get(config["persistence"], style.PURPLE), "linestyle": METHODS[config["method"]][1]}
-
-
-def draw_band(axis, x, values, line):
-    """Draw the mean over seeds and the range."""
-    axis.plot(x, values.mean(axis=0), **line)
-    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=line["color"], alpha=0.08, linewidth=0)
 
 
 if "snakemake" in globals():

@@ -1,8 +1,5 @@
 """Around Figure 1: which solver settings oscillate, the instance with spread mass, and lam against the step."""
 
-import csv
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
@@ -24,12 +21,6 @@ SOLVERS = {
     "averaged": "{} averaged steps $1/\\sqrt{{i}}$",
     "default": "{} steps of the default rule",
 }
-
-
-def read(table):
-    """Rows of a CSV as dicts of strings."""
-    with Path(table).open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def values_of(rows, column):
@@ -57,7 +48,7 @@ def draw_chart(table, outputs):
         table: results/counterexample/chart.csv.
         outputs: figure files.
     """
-    rows = read(table)
+    rows = style.read(table)
     lams = values_of(rows, "lam")
     size = (style.PAGE, 0.66 * style.PAGE)
     fig, axes = plt.subplots(2, len(lams), figsize=size, squeeze=False, sharex=True)
@@ -98,7 +89,7 @@ def draw_segment(table, outputs):
         table: results/counterexample/segment.csv.
         outputs: figure files.
     """
-    rows = read(table)
+    rows = style.read(table)
     lams = values_of(rows, "lam")
     size = (style.PAGE, 0.62 * style.PAGE)
     fig, axes = plt.subplots(2, len(lams), figsize=size, squeeze=False, sharey="row", height_ratios=(2, 1))
@@ -141,7 +132,7 @@ def draw_steps(table, outputs):
         table: results/counterexample/steps.csv.
         outputs: figure files.
     """
-    rows = read(table)
+    rows = style.read(table)
     panels = sorted(dict.fromkeys((row["instance"], row["solver"]) for row in rows), key=lambda panel: panel[0])
     lines = -(-len(panels) // 2)
     fig, axes = plt.subplots(lines, 2, figsize=(style.PAGE, 0.36 * style.PAGE * lines), squeeze=False, sharey=True)

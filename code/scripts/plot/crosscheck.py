@@ -1,6 +1,5 @@
 """The comparison with POT: our potentials against POT's, and how fast the solvers approach the optimum."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -28,8 +27,8 @@ def draw(potentials, trace, outputs, stamp_text):
         stamp_text: instance, data set and preset.
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(style.PAGE, 2.9))
-    draw_potentials(left, read(potentials))
-    draw_gaps(right, [row for row in read(trace) if row["instance"] == SHOWN])
+    draw_potentials(left, style.read(potentials))
+    draw_gaps(right, [row for row in style.read(trace) if row["instance"] == SHOWN])
     style.stamp(fig, stamp_text)
     style.save(fig, outputs, [potentials, trace])
 
@@ -80,12 +79,6 @@ def draw_gaps(axis, rows):
 def label(solver):
     """Name a solver in the legend."""
     return "ours, stochastic" if solver == "stochastic" else solver
-
-
-def read(path):
-    """Rows of a CSV, as dicts."""
-    with Path(path).open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 if "snakemake" in globals():

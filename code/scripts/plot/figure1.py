@@ -1,8 +1,5 @@
 """Figure 1: theta_k of Algorithm 1 on the counterexample of Proposition 1, plain cost beside entropic cost."""
 
-import csv
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -32,8 +29,7 @@ def draw_figure1(table, outputs):
 
 def trajectory(table, panel):
     """Points theta_k of one panel (iterations, 2), in order of k."""
-    with Path(table).open(encoding="utf-8", newline="") as stream:
-        rows = [line for line in csv.DictReader(stream) if line["panel"] == panel]
+    rows = [line for line in style.read(table) if line["panel"] == panel]
     rows.sort(key=lambda line: int(line["k"]))
     return np.array([(float(line["theta_x"]), float(line["theta_y"])) for line in rows])
 

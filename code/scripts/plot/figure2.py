@@ -1,6 +1,5 @@
 """Figure 2: random samples of the generators learned by Algorithm 1, one panel per lam."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def draw(runs, sample_paths, log_paths, outputs, stamp_text):
     for axis, config, samples, log in zip(axes.flat, runs.values(), sample_paths, log_paths, strict=False):
         with np.load(samples) as data:
             axis.imshow(mosaic(data["images"]), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-        last = last_row(log)
+        last = style.read(log)[-1]
         axis.set_title(
             f"{config['generator'].upper()}, $\\lambda$ = {config['lam']:g}\n"
             f"$F$ = {float(last['value']):.3f}, {float(last['effective_atoms']):.0f} atoms",
@@ -50,12 +49,6 @@ def mosaic(images):
     shown = min(count, GRID * GRID)
     tiles[:shown, :h, :w] = images[:shown]
     return tiles.reshape(GRID, GRID, h + 1, w + 1).transpose(0, 2, 1, 3).reshape(GRID * (h + 1), GRID * (w + 1))
-
-
-def last_row(path):
-    """Last row of a CSV, as a dict."""
-    with Path(path).open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))[-1]
 
 
 if "snakemake" in globals():

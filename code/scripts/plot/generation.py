@@ -1,6 +1,5 @@
 """Generated images: exact W1 against outer steps and seconds, diversity, and a row of samples per method."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import style
 from otgrad.joblog import job
 
 METHODS = {"w1fe": ("W1-FE", style.BLUE), "wgan": ("WGAN", style.ORANGE), "ot": ("Algorithm 1", style.GREEN)}
-DASHES = {1: "-", 3: (0, (5, 1)), 5: (0, (3, 1.2)), 10: (0, (1, 1))}
 PANELS = (  # abscissa, ordinate, their names
     ("step", "w1", "outer steps", "$W_1$ to held-out images"),
     ("seconds", "w1", "seconds (training alone)", "$W_1$ to held-out images"),
@@ -43,9 +41,9 @@ def draw(records, logs, timings, samples, outputs, preset):
     above, below = fig.subfigures(2, 1, height_ratios=(2.4, rows))
     axes, handles = above.subplots(1, len(PANELS)), []
     for config, log, timing in zip(arms, logs, timings, strict=True):
-        columns = load(log) | {"seconds": load(timing)["seconds"]}
+        columns = style.by_seed(log) | {"seconds": style.by_seed(timing)["seconds"]}
         for axis, (x, y, *_) in zip(axes, PANELS, strict=True):
-            draw_band(axis, columns[x].mean(axis=0), columns[y], look(config))
+            style.draw_band(axis, columns[x].mean(axis=0), columns[y], look(config))
         handles.append(plt.Line2D([], [], label=label(config), **look(config)))
     for axis, (*_, x_label, y_label) in zip(axes, PANELS, strict=True):
         axis.set(xlabel=x_label, ylabel=y_label)
@@ -77,23 +75,7 @@ def draw_images(axis, names, samples):
     for path in samples:
         with np.load(path) as data:
             lines += [data["data"][:SHOWN]] * (not lines) + [data["images"][:SHOWN]]
-    count, (columns, h, w) = len(lines), lines[0].shape
-    tiles = np.full((count, columns, h + 1, w + 1), 0.15)
-    tiles[:, :, :h, :w] = np.stack(lines)
-    picture = tiles.transpose(0, 2, 1, 3).reshape(count * (h + 1), -1)
-    axis.imshow(picture, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    axis.set_yticks(np.arange(count) * (h + 1) + h / 2, ["held out", *names])
-    axis.set_xticks([])
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-
-
-def load(table):
-    """Columns of a table as (seeds, measures)."""
-    with Path(table).open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    count = len({row["seed"] for row in rows})
-    return {key: np.array([float(row[key]) for row in rows]).reshape(count, -1) for key in rows[0]}
+    style.draw_image_rows(axis, lines, ["held out", *names], 0.15, cmap="gray_r", vmin=0, vmax=1)
 
 
 def label(config):
@@ -107,15 +89,9 @@ def label(config):
 
 def look(config):
     """Colour of the method, dashes of K; WGAN wide and below, since at K = 1 W1-FE nearly coincides with it."""
-    colour, dashes = METHODS[config["method"]][1], DASHES.get(config["persistence"], "-")
+    colour, dashes = METHODS[config["method"]][1], style.DASHES.get(config["persistence"], "-")
     below = {"linewidth": 3, "zorder": 1.9} if config["method"] == "wgan" else {"linewidth": 1.3}
     return {"color": colour, "linestyle": dashes} | below
-
-
-def draw_band(axis, x, values, line):
-    """Draw the mean over seeds and the range."""
-    axis.plot(x, values.mean(axis=0), **line)
-    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=line["color"], alpha=0.12, linewidth=0)
 
 
 if "snakemake" in globals():

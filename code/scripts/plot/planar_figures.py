@@ -1,6 +1,5 @@
 """Paper B in 2-D: W1 against steps, updates and time; samples and potentials over time."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -21,7 +20,6 @@ METHODS = {  # method -> (label, colour)
     "w2fe-exact": (r"W2-FE, exact $\psi$", style.BLACK),
     "ot": ("Algorithm 1", style.GREEN),
 }
-DASHES = {1: "-", 3: (0, (5, 1)), 5: (0, (3, 1.2)), 10: (0, (1, 1))}
 X_AXES = {
     "step": "outer steps",
     "generator_updates": "generator updates",
@@ -31,19 +29,10 @@ X_AXES = {
 LEVELS = (0.25, 0.2)
 
 
-def read(table):
-    """Rows of a CSV as dicts of strings."""
-    with Path(table).open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def load_arm(record, log, timing):
     """Settings and curves of an arm: each column as (seeds, measures)."""
     content = json.loads(Path(record).read_text(encoding="utf-8"))
-    rows, times = read(log), read(timing)
-    count = len({row["seed"] for row in rows})
-    columns = {key: np.array([float(row[key]) for row in rows]).reshape(count, -1) for key in rows[0]}
-    columns["seconds"] = np.array([float(row["seconds"]) for row in times]).reshape(count, -1)
+    columns = style.by_seed(log) | {"seconds": style.by_seed(timing)["seconds"]}
     return content["config"] | {"floor": content["data"]["sampling_floor"]}, columns
 
 
@@ -66,7 +55,7 @@ def look(config):
     )
     return {
         "color": METHODS[config["method"]][1],
-        "linestyle": DASHES.get(config["persistence"], "-") if config["method"] != "ot" else "-",
+        "linestyle": style.DASHES.get(config["persistence"], "-") if config["method"] != "ot" else "-",
         "linewidth": 0.8 if thin else 1.5,
         "alpha": 0.75 if thin else 1.0,
     }
@@ -89,14 +78,14 @@ def draw_curves(records, logs, timings, outputs, preset):
     panels = list(axes.flat)
     for axis, (column, name) in zip(panels, X_AXES.items(), strict=False):
         for config, columns in arms:
-            draw_band(axis, columns[column].mean(axis=0), columns["w1"], look(config))
+            style.draw_band(axis, columns[column].mean(axis=0), columns["w1"], look(config))
         mark_levels(axis, arms[0][0]["floor"])
         axis.set(xlabel=name, yscale="log", ylabel="$W_1$ to the data")
         axis.yaxis.set_major_locator(plt.FixedLocator([0.05, 0.1, 0.2, 0.5, 1]))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
     for config, columns in arms:
-        draw_band(panels[4], columns["step"].mean(axis=0), columns["cosine"], look(config))
+        style.draw_band(panels[4], columns["step"].mean(axis=0), columns["cosine"], look(config))
     panels[4].set(xlabel="outer steps", ylabel="cosine of slopes of $\\phi$ and exact", ylim=(-0.2, 1.05))
     panels[5].axis("off")
     handles = [plt.Line2D([], [], label=label(config), **look(config)) for config, _ in arms]
@@ -105,12 +94,6 @@ def draw_curves(records, logs, timings, outputs, preset):
     seeds = len(arms[0][1]["w1"])
     style.stamp(fig, f"{law}, preset {preset}; mean and range over {seeds} paired seeds, 512 points")
     style.save(fig, outputs, [*logs, *timings])
-
-
-def draw_band(axis, x, values, line):
-    """Draw the mean over seeds and the range."""
-    axis.plot(x, values.mean(axis=0), **line)
-    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=line["color"], alpha=0.12, linewidth=0)
 
 
 def mark_levels(axis, floor):

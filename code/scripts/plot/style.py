@@ -1,5 +1,6 @@
 """The one style of all figures: sizes, colours, the data stamp, and saving with the hashes of the drawn tables."""
 
+import csv
 import hashlib
 import os
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
 COLUMN = 3.5  # inches: width of one column in print
@@ -47,6 +49,42 @@ mpl.rcParams.update(
         "pdf.fonttype": 42,
     }
 )
+
+
+# dashes of persistence K, in every figure of paper B
+DASHES = {1: "-", 3: (0, (5, 1)), 5: (0, (3, 1.2)), 10: (0, (1, 1))}
+
+
+def read(table: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Rows of a CSV as dicts of strings."""
+    with Path(table).open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def by_seed(table: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Columns of a table with a column `seed` as (seeds, measures)."""
+    rows = read(table)
+    count = len({row["seed"] for row in rows})
+    return {key: np.array([float(row[key]) for row in rows]).reshape(count, -1) for key in rows[0]}
+
+
+def draw_band(axis, x, values, line):
+    """Draw the mean over seeds and the range of values (seeds, measures)."""
+    axis.plot(x, values.mean(axis=0), **line)
+    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=line["color"], alpha=0.1, linewidth=0)
+
+
+def draw_image_rows(axis, rows, names, gap, **look):
+    """Draw rows of images, each (count, h, w) with its name, separated by lines of the grey value `gap`."""
+    count, (columns, h, w) = len(rows), rows[0].shape
+    tiles = np.full((count, columns, h + 1, w + 1), gap)
+    tiles[:, :, :h, :w] = np.stack(rows)
+    picture = tiles.transpose(0, 2, 1, 3).reshape(count * (h + 1), -1)
+    axis.imshow(picture, interpolation="nearest", **look)
+    axis.set_yticks(np.arange(count) * (h + 1) + h / 2, names)
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

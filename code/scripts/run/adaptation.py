@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains
-from otgrad.atomic import replacing, write_csv, write_json
+from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from otgrad.runs import run_record
+from seed_tables import write_seed_tables
 
-HEADER = ["seed", "step", "generator_updates", "gradients", "accuracy"]
+COLUMNS = ("step", "generator_updates", "gradients", "accuracy")
 
 
 def run(config, arrays_path, record_path, seeds, out_dir, device="cpu", threads=1):
@@ -28,19 +29,15 @@ def run(config, arrays_path, record_path, seeds, out_dir, device="cpu", threads=
     """
     torch.set_num_threads(threads)
     out, data = Path(out_dir), json.loads(Path(record_path).read_text(encoding="utf-8"))
-    rows, times, kept, total = [], [], {}, 0.0
+    courses, kept = {}, {}
     if data["not_run"] is None:
         with np.load(arrays_path) as arrays:
             domains = Domains.read(arrays, config.direction)
         for seed in seeds:
             training = AdaptationRun(config, domains, seed, device)
-            measured, seconds = training.follow(config.outer_steps, config.measure_every)
-            rows += [[seed, *row.values()] for row in measured]
-            times += [[seed, row["step"], spent] for row, spent in zip(measured, seconds, strict=True)]
+            courses[seed] = training.follow(config.outer_steps, config.measure_every)
             kept = kept or one_per_digit(domains, training)
-            total += seconds[-1]
-    write_csv(out / "log.csv", HEADER, rows)
-    write_csv(out / "timing.csv", ["seed", "step", "seconds"], times)
+    total = write_seed_tables(out, COLUMNS, courses)
     with replacing(out / "samples.npz") as stream:
         np.savez(stream, **kept)
     record = run_record(config, data, torch.device(device), total)

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from otgrad.atomic import replacing, write_csv, write_json
+from otgrad.atomic import replacing, write_json
 from otgrad.generation import GenerationConfig, GenerationRun, Images, references
 from otgrad.images import load_npz
 from otgrad.joblog import job
 from otgrad.runs import run_record
+from seed_tables import write_seed_tables
 
 N_PICTURES = 64
 
@@ -30,16 +31,12 @@ def run(config, train_path, test_path, record_path, seeds, out_dir, device="cpu"
     """
     torch.set_num_threads(threads)
     out, images = Path(out_dir), load_images(train_path, test_path)
-    rows, times, kept, total = [], [], {}, 0.0
+    courses, kept = {}, {}
     for seed in seeds:
         training = GenerationRun(config, images, seed, device)
-        measured, seconds = training.follow(config.outer_steps, config.measure_every)
-        rows += [[seed, *row.values()] for row in measured]
-        times += [[seed, row["step"], spent] for row, spent in zip(measured, seconds, strict=True)]
+        courses[seed] = training.follow(config.outer_steps, config.measure_every)
         kept = kept or pictures(training, images) | references(images, seed)
-        total += seconds[-1]
-    write_csv(out / "log.csv", ["seed", *measured[0]], rows)
-    write_csv(out / "timing.csv", ["seed", "step", "seconds"], times)
+    total = write_seed_tables(out, courses[seeds[0]][0][0], courses)
     with replacing(out / "samples.npz") as stream:
         np.savez(stream, **kept)
     data = json.loads(Path(record_path).read_text(encoding="utf-8"))

@@ -32,16 +32,15 @@ def check_planar(folders, preset, reference_dir):
         )
 
 
-def check_adaptation(folders, preset):
-    """Check that seeds are paired and that adapted images are still digits; a row says so where it was not run."""
+def check_adaptation(folders):
+    """Check that adapted images are still digits; a row says so where it was not run."""
     records = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
     reason = next((record["not_run"] for record in records if record["not_run"]), None)
     if reason:
         yield Row("domain adaptation", "-", "-", "-", f"skipped: not run: {reason}")
         return
     for folder in folders:
-        by_seed = curves(folder / "log.csv")
-        starts, ends = ([float(c["accuracy"][k]) for c in by_seed.values()] for k in (0, -1))
+        starts, ends = _first_and_last(folder, "accuracy")
         yield row(
             f"adaptation, {folder.name}: 1-NN accuracy before, and after",
             f">= {2 * CHANCE:g}",
@@ -57,8 +56,7 @@ def check_generation(folders, preset):
         yield Row("generation", "trained generators", "-", "-", "skipped: the smoke preset does not train to the end")
         return
     for folder in folders:
-        by_seed = curves(folder / "log.csv")
-        starts, ends = ([float(c["w1"][k]) for c in by_seed.values()] for k in (0, -1))
+        starts, ends = _first_and_last(folder, "w1")
         yield row(
             f"generation, {folder.name}: W1 at the end",
             f"< {min(starts):.3g} (start)",
@@ -76,3 +74,9 @@ def _check_pairing(arms):
     for law, starts in laws.items():
         worst = max(abs(s[seed] - starts[0][seed]) for s in starts for seed in s.keys() & starts[0].keys())
         yield row(f"2-D, {law}: W1 at step 0, all arms", "0 difference", f"{worst:.1e}", "1e-06", worst <= 1e-6)
+
+
+def _first_and_last(folder, column):
+    """A column's first and last entries, each a list over seeds."""
+    by_seed = curves(folder / "log.csv").values()
+    return ([float(curve[column][k]) for curve in by_seed] for k in (0, -1))

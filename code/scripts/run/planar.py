@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from otgrad.atomic import replacing, write_csv, write_json
+from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from otgrad.planar import LAWS, PlanarConfig, PlanarRun, sampling_floor
 from otgrad.runs import run_record
+from seed_tables import write_seed_tables
 
 SNAPSHOTS = (0, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the outer steps
 EXTENT, GRID = 1.6, 65  # the potential is drawn on [-1.6, 1.6]^2
@@ -25,7 +26,7 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
         threads: CPU threads.
     """
     torch.set_num_threads(threads)
-    out, rows, times, snapshots, total = Path(out_dir), [], [], [], 0.0
+    out, courses, snapshots = Path(out_dir), {}, []
     kept = {round(share * config.outer_steps / config.measure_every) * config.measure_every for share in SNAPSHOTS}
     for seed in seeds:
         training = PlanarRun(config, seed, device)
@@ -34,12 +35,8 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
             if first and training.step in kept:
                 snapshots.append(snapshot(training))
 
-        measured, seconds = training.follow(config.outer_steps, config.measure_every, look)
-        rows += [[seed, *row.values()] for row in measured]
-        times += [[seed, row["step"], spent] for row, spent in zip(measured, seconds, strict=True)]
-        total += seconds[-1]
-    write_csv(out / "log.csv", ["seed", *measured[0]], rows)
-    write_csv(out / "timing.csv", ["seed", "step", "seconds"], times)
+        courses[seed] = training.follow(config.outer_steps, config.measure_every, look)
+    total = write_seed_tables(out, courses[seeds[0]][0][0], courses)
     data = LAWS[config.law](512, torch.Generator().manual_seed(seeds[0]))
     stacked = {key: np.stack([shot[key] for shot in snapshots]) for key in snapshots[0]}
     with replacing(out / "snapshots.npz") as stream:

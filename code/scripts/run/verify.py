@@ -196,7 +196,7 @@ def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs
         *check_crosscheck(tables["crosscheck"]),
         *check_runs(runs, collapsed_cost, preset, dataset, reference_dir),
         *check_planar(paper_b["planar"], preset, reference_dir),
-        *check_adaptation(paper_b["adaptation"], preset),
+        *check_adaptation(paper_b["adaptation"]),
         *check_generation(paper_b["generation"], preset),
         *check_figures(figures),
     ]
