@@ -22,6 +22,7 @@ from otgrad.training.w1fe import EulerRule, w1fe
 from otgrad.training.wgan import wgan
 
 LATENT = Normal(2, std=0.05)
+EVAL_POINTS = 512  # of each cloud of a measured W1, whatever the batch of the training
 METHODS = ("w1fe", "w1fe-ab2", "wgan", "wgan-stale", "w1fe-psi", "w2fe-psi", "w1fe-exact", "w2fe-exact", "ot")
 CRITIC_METHODS = METHODS[:4]
 
@@ -85,7 +86,7 @@ class PlanarConfig:
         lr_factor: multiplies lr_theta.
         outer_steps: outer steps.
         measure_every: outer steps between two rows.
-        batch_size: points per step, and per measured W1.
+        batch_size: points per step.
         lr_theta: Adam's rate of the generator.
         lr_critic: Adam's rate of the critic.
         critic_steps: per outer step.
@@ -177,7 +178,7 @@ class PlanarRun(Experiment):
 
     def score(self) -> dict[str, float]:
         """W1 to fresh data, and the mean cosine of phi's slopes with the exact ones."""
-        x, y = self.law(self.config.batch_size, self._held_out), self.samples(self.config.batch_size)
+        x, y = self.law(EVAL_POINTS, self._held_out), self.samples(EVAL_POINTS)
         w1, partners = exact_w1(x, y)
         return {"w1": w1, "cosine": slope_cosine(self.potential.velocity(y), y, partners)}
 
@@ -187,7 +188,7 @@ class PlanarRun(Experiment):
         return self.generator(LATENT(count, self._held_out))
 
 
-def sampling_floor(law: str, batch_size: int, seed: int, repeats: int = 10) -> float:
+def sampling_floor(law: str, seed: int, repeats: int = 10) -> float:
     """Mean W1 between two fresh clouds of the law itself: what a perfect generator would show."""
     rng = torch.Generator().manual_seed(seed + 5_000_011)
-    return sum(exact_w1(*(LAWS[law](batch_size, rng) for _ in "xy"))[0] for _ in range(repeats)) / repeats
+    return sum(exact_w1(*(LAWS[law](EVAL_POINTS, rng) for _ in "xy"))[0] for _ in range(repeats)) / repeats

@@ -17,11 +17,12 @@ def check_planar(folders, preset, reference_dir):
         yield Row("2-D arms", "trained generators", "-", "-", "skipped: the smoke preset does not train to the end")
         return
     path = Path(reference_dir) / f"planar-{preset}.json"
-    kept = json.loads(path.read_text(encoding="utf-8"))["ranges"] if path.exists() else {}
+    reference = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"batch_size": 0, "ranges": {}}
     for folder in folders:
         record = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
         name, by_seed = Path(folder).name, arms[Path(folder).name]
         ends, start = [end_value(curve) for curve in by_seed.values()], max(c["w1"][0] for c in by_seed.values())
+        kept = reference["ranges"] if reference["batch_size"] == record["config"]["batch_size"] else {}
         low, high = kept.get(name, (record["data"]["sampling_floor"] / 2, start / 2))
         yield row(
             f"{name}: W1 at the end, each of {len(ends)} seeds",

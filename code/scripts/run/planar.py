@@ -7,7 +7,7 @@ import torch
 
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
-from otgrad.planar import LAWS, PlanarConfig, PlanarRun, sampling_floor
+from otgrad.planar import EVAL_POINTS, LAWS, PlanarConfig, PlanarRun, sampling_floor
 from otgrad.runs import run_record
 from seed_tables import write_seed_tables
 
@@ -37,21 +37,21 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
 
         courses[seed] = training.follow(config.outer_steps, config.measure_every, look)
     total = write_seed_tables(out, courses[seeds[0]][0][0], courses)
-    data = LAWS[config.law](512, torch.Generator().manual_seed(seeds[0]))
+    data = LAWS[config.law](EVAL_POINTS, torch.Generator().manual_seed(seeds[0]))
     stacked = {key: np.stack([shot[key] for shot in snapshots]) for key in snapshots[0]}
     with replacing(out / "snapshots.npz") as stream:
         np.savez(stream, data=data.numpy(), extent=np.float64(EXTENT), **stacked)
-    floor = sampling_floor(config.law, config.batch_size, seeds[0])
+    floor = sampling_floor(config.law, seeds[0])
     record = run_record(config, {"law": config.law, "sampling_floor": floor}, torch.device(device), total)
     write_json(out / "run.json", record | {"seeds": list(seeds)})
 
 
 def snapshot(training):
-    """Step, 512 samples (512, 2), and phi on a grid (65, 65) over [-1.6, 1.6]^2, rows along y."""
+    """Step, samples (512, 2), and phi on a grid (65, 65) over [-1.6, 1.6]^2, rows along y."""
     axis = torch.linspace(-EXTENT, EXTENT, GRID, device=training.rng.device)
     grid = torch.cartesian_prod(axis, axis).flip(1)
     phi = training.potential.values(grid).reshape(GRID, GRID)
-    return {"step": training.step, "samples": training.samples(512).cpu().numpy(), "phi": phi.cpu().numpy()}
+    return {"step": training.step, "samples": training.samples(EVAL_POINTS).cpu().numpy(), "phi": phi.cpu().numpy()}
 
 
 if "snakemake" in globals():
