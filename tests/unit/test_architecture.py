@@ -30,6 +30,7 @@ ROOMS = {
     "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs"},
     "counterexample": {"costs", "measures", "asgd", "pool", "training.ot"},
     "potentials": {"costs", "measures", "ctransform", "asgd", "networks", "pool"},
+    "theory": {"costs", "measures", "ctransform", "semidual", "pool", "counterexample"},
     "training.w1fe": {"measures", "potentials"},
     "training.wgan": {"measures", "potentials"},
     "evaluate": {"costs"},
