@@ -172,7 +172,7 @@ class _Pair:
         small = self if len(self.nu) <= len(self.w) else self.transposed()
         u, steps, gap = torch.zeros_like(small.nu), 0, math.inf
         for lam in _stages(self.spread, 1e-8 * self.spread):
-            u, used = small.newton(u, lam, 1e-4)
+            u, used = small.newton(u, lam, 1e-6)  # times the spread: below 1e-4 of a value that is small
             steps += used
             psi = u if small is self else small.transform(u, lam)
             value = self.semidual(psi, 0.0)[0]
@@ -185,7 +185,7 @@ class _Pair:
         """Cost of psi's plan rounded to both marginals (Altschuler, Weed, Rigollet 2017, Algorithm 2)."""
         plan = self.plan(psi, lam)
         plan = plan * (self.nu / plan.sum(0)).clamp(max=1)
-        row_rest, column_rest = self.w - plan.sum(1), self.nu - plan.sum(0)
+        row_rest, column_rest = (self.w - plan.sum(1)).clamp(min=0), (self.nu - plan.sum(0)).clamp(min=0)
         rest = torch.outer(row_rest, column_rest) / row_rest.sum().clamp(min=1e-300)
         return float(((plan + rest) * self.matrix).sum())
 
