@@ -1,0 +1,358 @@
+"""Would these tests notice a wrong formula? Each mutant is one plausible mistake, made in a copy of the package.
+
+For every mutant the files of this folder that should notice run against the copy, in a process of their own, until the
+first failure: the test that kills it. A mutant that nothing kills is a statement of the paper that nothing checks.
+With OTGRAD_MUTANTS=<path> the table of mutants and killers is written there as Markdown.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# In one process: make sure which package is imported, then run pytest on the files named. Hypothesis need not look for
+# the smallest example of a failure, which takes minutes where a mutant makes the solver fail slowly.
+RUN = """
+import pathlib, sys
+import hypothesis, otgrad, pytest
+assert pathlib.Path(otgrad.__file__).is_relative_to(sys.argv[1]), otgrad.__file__
+hypothesis.settings.register_profile("kill", phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate])
+hypothesis.settings.load_profile("kill")
+sys.exit(pytest.main(sys.argv[2:]))
+"""
+
+
+class Mutant(NamedTuple):
+    """Replace `source`, which occurs once in code/otgrad/<file>, by `mutated`; `noticed_by` are files, in order."""
+
+    name: str
+    file: str
+    source: str
+    mutated: str
+    noticed_by: tuple[str, ...]
+
+
+MUTANTS = [
+    Mutant(
+        "soft assignment: sign of (psi - c) / lam flipped",
+        "ctransform.py",
+        "pi = torch.softmax(law.nu.log() - gaps / lam, dim=1)",
+        "pi = torch.softmax(law.nu.log() + gaps / lam, dim=1)",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "soft assignment: log nu dropped",
+        "ctransform.py",
+        "pi = torch.softmax(law.nu.log() - gaps / lam, dim=1)",
+        "pi = torch.softmax(-gaps / lam, dim=1)",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "soft transform: log nu dropped",
+        "ctransform.py",
+        "return -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)",
+        "return -lam * torch.logsumexp(-gaps / lam, dim=1)",
+        ("entropic_transform", "assumptions"),
+    ),
+    Mutant(
+        "psi-gradient: factor nu of the marginal dropped",
+        "ctransform.py",
+        "marginal.mul_(target.nu)",
+        "marginal.mul_(1 / target.n)",
+        ("semidual_concavity",),
+    ),
+    Mutant(
+        "one-pass transform: nu dropped from the sum of exponentials",
+        "ctransform.py",
+        "z = e @ nu",
+        "z = e.mean(dim=1)",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "exact solver: log nu dropped from its plan",
+        "pool.py",
+        "return self.w[:, None] * torch.softmax((psi - self.matrix) / lam + self.nu.log(), dim=1)",
+        "return self.w[:, None] * torch.softmax((psi - self.matrix) / lam, dim=1)",
+        ("duality",),
+    ),
+    Mutant(
+        "exact solver: psi returned uncentred",
+        "pool.py",
+        "return PoolSolution(target.center(full), value",
+        "return PoolSolution(full, value",
+        ("potentials_unique",),
+    ),
+    Mutant(
+        "estimator: psi returned uncentred",
+        "estimator.py",
+        "return self.target.center(self._state.average)",
+        "return self._state.average",
+        ("potentials_unique",),
+    ),
+    Mutant(
+        "gauge: plain mean of psi instead of <nu, psi>",
+        "measures.py",
+        "shifted = psi - torch.dot(self.nu, psi)",
+        "shifted = psi - psi.mean()",
+        ("potentials_unique",),
+    ),
+    Mutant(
+        "x-gradient: hard for lam > 0 (nearest cell instead of the mean)",
+        "ctransform.py",
+        "grads[rows] = _mean_grad(x[rows], law.y, e.mul_(law.nu).div_(z[:, None]), cost)",
+        "grads[rows] = _pair_grad(x[rows], law.y[e.argmax(dim=1)], cost)",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "assignment: hard for lam > 0",
+        "ctransform.py",
+        "pi = torch.softmax(law.nu.log() - gaps / lam, dim=1)",
+        "pi = torch.zeros_like(gaps).scatter_(1, gaps.argmin(dim=1, keepdim=True), 1.0)",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "semi-dual: 1/n forgotten in the mean",
+        "semidual.py",
+        "values.mean() if weights is None",
+        "values.sum() if weights is None",
+        ("proposition1", "potentials_unique"),
+    ),
+    Mutant(
+        "psi-gradient: 1/n forgotten",
+        "ctransform.py",
+        "w = x.new_full((len(x),), 1 / len(x)) if weights is None",
+        "w = x.new_ones(len(x)) if weights is None",
+        ("potentials_unique", "entropic_transform"),
+    ),
+    Mutant(
+        "theta-gradient, explicit: 1/n forgotten",
+        "gradient.py",
+        "objective = c_transform_fixed_psi(generator(z), target, psi, lam, cost).mean()",
+        "objective = c_transform_fixed_psi(generator(z), target, psi, lam, cost).sum()",
+        ("assumptions",),
+    ),
+    Mutant(
+        "theta-gradient, autograd: 1/n forgotten",
+        "gradient.py",
+        "objective = c_transform(generator(z), target, psi, lam, cost).mean()",
+        "objective = c_transform(generator(z), target, psi, lam, cost).sum()",
+        ("proposition1",),
+    ),
+    Mutant(
+        "Algorithm 1: 1/n forgotten in its theta-step",
+        "training/ot.py",
+        "transform = c_transform_fixed_psi(x, problem.target, psi, problem.lam, problem.cost).mean()",
+        "transform = c_transform_fixed_psi(x, problem.target, psi, problem.lam, problem.cost).sum()",
+        ("euler_is_wgan",),
+    ),
+    Mutant(
+        "soft transform: lam and 1/lam exchanged",
+        "ctransform.py",
+        "return -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)",
+        "return -1 / lam * torch.logsumexp(law.nu.log() - gaps * lam, dim=1)",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "one-pass scores: lam and 1/lam exchanged",
+        "ctransform.py",
+        "t = lam if lam > 0 else 1.0",
+        "t = 1 / lam if lam > 0 else 1.0",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "squared cost's slope: factor 2 dropped (soft)",
+        "ctransform.py",
+        "return 2 / cost.scale * (x - pi @ y)",
+        "return 1 / cost.scale * (x - pi @ y)",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "squared cost's slope: factor 2 dropped (hard)",
+        "ctransform.py",
+        "return 2 / cost.scale * difference",
+        "return 1 / cost.scale * difference",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "slope of the p-th power of a distance: exponent p - 1 instead of p - 2",
+        "ctransform.py",
+        "distances.pow(cost.p - 2)",
+        "distances.pow(cost.p - 1)",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "slope on an atom for p <= 1: left as 1 / 0",
+        "ctransform.py",
+        "return torch.where(distances > 0, slope, 0.0)",
+        "return slope",
+        ("assumptions",),
+    ),
+    Mutant(
+        "hard transform: sign of psi flipped",
+        "ctransform.py",
+        "return gaps.min(dim=1).values",
+        "return (gaps + 2 * psi).min(dim=1).values",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "cost: scale forgotten for p other than 2",
+        "costs.py",
+        "return self.distances(x, y) ** self.p / self.scale",
+        "return self.distances(x, y) ** self.p",
+        ("entropic_transform",),
+    ),
+    Mutant(
+        "atoms without mass: kept in the sums",
+        "measures.py",
+        "return None if bool((self.nu > 0).all())",
+        "return None if bool((self.nu >= 0).all())",
+        ("entropic_transform", "assumptions"),
+    ),
+    Mutant(
+        "semi-dual of the exact solver: <nu, psi> forgotten",
+        "pool.py",
+        "value = float(self.w @ self.transform(psi, lam) + self.nu @ psi)",
+        "value = float(self.w @ self.transform(psi, lam))",
+        ("duality",),
+    ),
+    Mutant(
+        "exact solver: weights of the points ignored",
+        "pool.py",
+        "source = DiscreteMeasure.from_atoms(x.double(), weights)",
+        "source = DiscreteMeasure.from_atoms(x.double(), None)",
+        ("duality",),
+    ),
+    Mutant(
+        "exact solver: lam = 0 answered with the first lam",
+        "pool.py",
+        "UNREGULARISED_GAP = 1e-4",
+        "UNREGULARISED_GAP = 1e4",
+        ("duality",),
+    ),
+    Mutant(
+        "psi-steps: descent instead of ascent",
+        "asgd.py",
+        "state.psi += _increment(",
+        "state.psi -= _increment(",
+        ("potentials_unique",),
+    ),
+    Mutant(
+        "counterexample: one-sided derivatives exchanged",
+        "counterexample.py",
+        "return max(slopes), min(slopes)",
+        "return min(slopes), max(slopes)",
+        ("proposition1",),
+    ),
+    Mutant(
+        "W1-FE: Euler targets left in the graph",
+        "training/w1fe.py",
+        "        with torch.no_grad():\n            y = generator(z)\n        v = potential",
+        "        with torch.enable_grad():\n            y = generator(z)\n        v = potential",
+        ("euler_is_wgan",),
+    ),
+    Mutant(
+        "W1-FE: dt forgotten",
+        "training/w1fe.py",
+        "target = y + rule.dt * v",
+        "target = y + v",
+        ("euler_is_wgan",),
+    ),
+    Mutant(
+        "WGAN: sign of the generator's loss flipped",
+        "training/wgan.py",
+        "loss = -critic.network(generator(z)).mean()",
+        "loss = critic.network(generator(z)).mean()",
+        ("euler_is_wgan",),
+    ),
+    Mutant(
+        "semi-discrete velocity: division by p forgotten",
+        "potentials.py",
+        "return -x_grad(y, self.target, self.state.average, self.lam, self.cost)[1] / self.p",
+        "return -x_grad(y, self.target, self.state.average, self.lam, self.cost)[1]",
+        ("euler_is_wgan",),
+    ),
+]  # fmt: skip
+
+
+def copied_package(folder):
+    shutil.copytree(ROOT / "code/otgrad", folder / "otgrad", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "otgrad"
+
+
+def run_equations(folder, names):
+    """Run the named files against the package in `folder`, until the first failure."""
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    files = [str(HERE / f"test_{name}.py") for name in names]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--tb=no", "-W", "ignore::UserWarning"]
+    command = [sys.executable, "-c", RUN, str(folder), *options, *files]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+
+
+def killer(result):
+    """Name of the first test that failed, as file::test."""
+    found = re.search(r"^FAILED \S*?(test_\w+\.py::\w+)", result.stdout, re.MULTILINE)
+    return found and found.group(1)
+
+
+def run_against(mutant, folder):
+    """Run against a copy in `folder` with the mutant's mistake."""
+    file = copied_package(folder) / mutant.file
+    text = file.read_text(encoding="utf-8")
+    assert text.count(mutant.source) == 1, "the mutant is stale: bring its source up to date"
+    file.write_text(text.replace(mutant.source, mutant.mutated), encoding="utf-8")
+    return run_equations(folder, mutant.noticed_by)
+
+
+@pytest.fixture(scope="module")
+def runs(request, tmp_path_factory):
+    """Mutant's name -> future of its run, of the mutants selected; as many side by side as there are cores."""
+    chosen = [item.callspec.params["mutant"] for item in request.session.items if "mutant" in item.fixturenames]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {mutant.name: pool.submit(run_against, mutant, tmp_path_factory.mktemp("mutant")) for mutant in chosen}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Rows (mutant, file, killing test), written when all are in."""
+    rows = []
+    yield rows
+    if path := os.environ.get("OTGRAD_MUTANTS"):
+        lines = ["| mutant | file | killed by |", "|---|---|---|"]
+        lines += [f"| {name} | `{file}` | `{test}` |" for name, file, test in rows]
+        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_is_killed(mutant, runs, table, record_property):
+    result = runs[mutant.name].result()
+    assert result.returncode == 1, f"not killed, or broken: exit {result.returncode}\n{result.stdout}{result.stderr}"
+    test = killer(result)
+    assert test, f"no test failed, something else did\n{result.stdout}"
+    record_property("killed by", test)
+    table.append((mutant.name, mutant.file, test))
+
+
+@pytest.mark.slow
+def test_an_unchanged_copy_passes(tmp_path):
+    copied_package(tmp_path)
+    result = run_equations(tmp_path, ["entropic_transform"])
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_a_copy_that_is_not_the_one_imported_is_noticed(tmp_path):
+    result = run_equations(tmp_path, ["entropic_transform"])  # no package there: the installed one would be imported
+    assert "AssertionError" in result.stderr
+    assert killer(result) is None
