@@ -1,0 +1,34 @@
+# The notebooks: text in code/notebooks, executed on what the workflow made. Nothing reads them.
+NOTEBOOK_RESULTS = {
+    "01_counterexample": [rules.figure1_table.output[0], rules.segment_table.output[0], rules.steps_table.output[0]],
+    "02_entropic_gradient": [],
+    "03_semidiscrete": [rules.crosscheck.output.trace],
+    "04_mnist_results": [CLAIMS, *rules.data.output, *RUN_RECORDS]
+    + expand(rules.train_ot.output.log, run=RUNS)
+    + expand(rules.train_ot.output.samples, run=RUNS)
+    + sorted(str(p.relative_to(ROOT)) for p in (ROOT / "config/presets").glob("*.yaml")),
+    "05_wgan_ode": [*rules.planar_table.output, *PLANAR_LOGS, *PLANAR_RECORDS],
+}
+NOTEBOOKS = [f"results/notebooks/{name}.html" for name in NOTEBOOK_RESULTS]
+
+
+rule notebook:
+    input:
+        notebook="code/notebooks/{name}.py",
+        style="code/notebooks/style.mplstyle",
+        code=lambda wildcards: sources(f"notebooks/{wildcards.name}.py"),
+        runner=sources("scripts/run/notebook.py"),
+        results=lambda wildcards: NOTEBOOK_RESULTS[wildcards.name],
+    output:
+        page="results/notebooks/{name}.html",
+        notebook="results/notebooks/{name}.ipynb",
+    log:
+        "logs/notebooks/{name}.log",
+    benchmark:
+        "results/benchmarks/notebooks/{name}.tsv"
+    wildcard_constraints:
+        name="|".join(NOTEBOOK_RESULTS),
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/run/notebook.py"
