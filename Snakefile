@@ -21,7 +21,9 @@ include: "code/rules/images.smk"
 include: "code/rules/crosscheck.smk"
 include: "code/rules/planar.smk"
 include: "code/rules/paper_b_images.smk"
+include: "code/rules/theory.smk"
 include: "code/rules/verify.smk"
+include: "code/rules/notebooks.smk"
 
 
 # No output: prints its summary on every call, and fails if the verification does.
@@ -34,6 +36,7 @@ rule all:
         claims=CLAIMS,
         dataset=rules.data.output.record,
         runs=RUN_RECORDS,
+        notebooks=NOTEBOOKS,
     log:
         "logs/all.log",
     conda:

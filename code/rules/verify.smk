@@ -5,6 +5,7 @@ FIGURES = {
     "counterexample_chart": [rules.chart_table.output[0]],
     "counterexample_segment": [rules.segment_table.output[0]],
     "counterexample_steps": [rules.steps_table.output[0]],
+    "theory": list(rules.theory_table.output),
     "crosscheck": [rules.crosscheck.output.potentials, rules.crosscheck.output.trace],
     "figure2": expand(rules.train_ot.output.samples, run=RUNS) + expand(rules.train_ot.output.log, run=RUNS),
     "planar": PLANAR_LOGS + PLANAR_TIMINGS,
@@ -15,6 +16,25 @@ FIGURES = {
 RUN_RECORDS = expand(rules.train_ot.output.record, run=RUNS)
 VERIFICATION = "results/verification.json"
 CLAIMS = "results/claims.json"
+EQUATIONS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests/equations").glob("*.py"))
+
+
+# The statements that are identities and inequalities, tried by pytest; a failed test is a verdict, not a failed rule.
+rule equations:
+    input:
+        tests=EQUATIONS,
+        code=sorted(str(p.relative_to(ROOT)) for p in (ROOT / "code/otgrad").rglob("*.py")),
+        settings="pyproject.toml",
+    output:
+        "results/equations.xml",
+    log:
+        "logs/equations.log",
+    benchmark:
+        "results/benchmarks/equations.tsv"
+    conda:
+        ENVIRONMENT
+    shell:
+        f"{sys.executable} -m pytest tests/equations -m 'not slow' -p no:cacheprovider --junitxml={{output}} > {{log}} 2>&1 || test $? -eq 1"
 
 
 rule verification:
@@ -33,6 +53,9 @@ rule verification:
         planar=PLANAR_RECORDS,
         adaptation=expand(rules.adaptation.output.record, arm=ADAPTATION_ARMS),
         generation=expand(rules.generation.output.record, arm=GENERATION_ARMS),
+        claims=CLAIMS,
+        equations=rules.equations.output[0],
+        map_code="code/scripts/run/claims_map.py",
     output:
         table=VERIFICATION,
         markdown="results/verification.md",
@@ -52,12 +75,13 @@ rule verification:
 rule claims:
     input:
         code=sources("scripts/run/claims.py"),
-        readers="code/scripts/run/readers.py",
+        scripts=[f"code/scripts/run/{name}.py" for name in ("readers", "claims_map", "paper_b_summary")],
+        map="paper/claims.yaml",
+        tests=rules.equations.output[0],
         steps=rules.steps_table.output[0],
         train=rules.data.output.train,
         runs=RUN_RECORDS,
         logs=expand(rules.train_ot.output.log, run=RUNS),
-        summary="code/scripts/run/paper_b_summary.py",
         paper_b=PLANAR_LOGS + ADAPTATION_LOGS + GENERATION_LOGS,
     output:
         CLAIMS,
@@ -94,6 +118,7 @@ rule references:
         figures=[f"figures/{name}.png" for name in ("figure1", "figure2", "planar")],
         planar=rules.planar_table.output.table,
         planar_record=PLANAR_RECORDS[0],
+        claims=CLAIMS,
     log:
         "logs/references.log",
     conda:

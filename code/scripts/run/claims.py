@@ -1,9 +1,11 @@
-"""Claims: do the papers' sentences hold on these results? Confirmed, refuted or undecided; never a failure."""
+"""Claims: do the papers' statements hold here? Confirmed, refuted, undecided or not tested; never a failure."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 
+from claims_map import UNRUN, judge, outcomes, read_map
 from otgrad.atomic import write_json
 from otgrad.joblog import job
 from paper_b_summary import claims as paper_b_claims
@@ -12,12 +14,6 @@ from readers import data_spread, read_table, run_summary
 TAIL = 50  # iterations at the end of a trajectory that count as its limit
 REACHED = 1e-3  # distance to theta* that counts as convergence with a constant step
 NEAR = 0.02  # the same with decreasing steps, which close in slowly; every 2-cycle of a constant step is wider
-
-
-def claim(name, sentence, holds, evidence):
-    """One entry of claims.json; holds None: undecided."""
-    verdict = "undecided" if holds is None else "confirmed" if holds else "refuted"
-    return {"id": name, "claim": sentence, "verdict": verdict, "evidence": evidence}
 
 
 def counterexample_claims(steps_path):
@@ -34,38 +30,30 @@ def counterexample_claims(steps_path):
     exact = [float(r["max_distance"]) for r in chosen("constant", {"exact"}, entropic=True)]
     inexact = chosen("constant", {"default"}, entropic=True)
     reached = [r for r in inexact if float(r["max_distance"]) <= REACHED]
-    return [
-        claim(
-            "A-no-convergence",
-            "With lam = 0 and a constant step, descent does not converge to theta*.",
+    return {
+        "A-no-convergence": (
             min(plain) > REACHED,
             f"distance to theta*, largest of the last {TAIL}, smallest over solvers and steps: {min(plain):.3g}",
         ),
-        claim(
-            "A-decreasing-steps",
-            "With lam = 0, decreasing steps can converge (ours, not the paper's).",
+        "A-decreasing-steps": (
             min(decreasing) <= NEAR,
             f"the same distance, best and worst: {min(decreasing):.2g}, {max(decreasing):.2g}",
         ),
-        claim(
-            "A-convergence",
-            "With lam > 0, a constant step and psi*, descent converges to theta* = (0, 0.5).",
+        "A-convergence": (
             max(exact) <= REACHED,
             f"distance to theta*, largest of the last {TAIL}, worst lam and step: {max(exact):.1e}",
         ),
-        claim(
-            "A-convergence-algorithm1",
-            "With lam > 0 and a constant step, Algorithm 1 with its stochastic inner loop converges to theta*.",
+        "A-convergence-algorithm1": (
             True if len(reached) == len(inexact) else None if reached else False,
             f"{inexact[0]['inner_steps']} inner steps of the default rule; converged for lam / step "
             f"{_pairs(reached)}; not for {_pairs([r for r in inexact if r not in reached]) or 'none'}",
         ),
-    ]
+    }
 
 
 def image_claims(runs, variance, preset):
-    """Whether lam trades fidelity for smoothing on the image runs: diversity falls, effective atoms rise."""
-    entries = []
+    """Whether lam trades fidelity for smoothing with every generator: diversity falls, effective atoms rise."""
+    holds, evidence = [], []
     for generator in dict.fromkeys(run["config"]["generator"] for run in runs):
         chosen = sorted(
             (run for run in runs if run["config"]["generator"] == generator), key=lambda run: run["config"]["lam"]
@@ -73,16 +61,12 @@ def image_claims(runs, variance, preset):
         atoms = [run["effective_atoms"] for run in chosen]
         spread = [run["diversity"] / variance for run in chosen]
         trained = preset != "smoke" and len(chosen) >= 3
-        entries.append(
-            claim(
-                f"A-smoothing-{generator}",
-                f"lam trades fidelity for smoothing ({generator}): more atoms per sample, less varied samples.",
-                bool(np.all(np.diff(atoms) > 0) and spread[-1] < spread[0]) if trained else None,
-                f"lam {_list([run['config']['lam'] for run in chosen])}: atoms {_list(atoms)}; "
-                f"variance over the data's {_list(spread)}",
-            )
+        holds.append(bool(np.all(np.diff(atoms) > 0) and spread[-1] < spread[0]) if trained else None)
+        evidence.append(
+            f"{generator}, lam {_list([run['config']['lam'] for run in chosen])}: atoms {_list(atoms)}; "
+            f"variance over the data's {_list(spread)}"
         )
-    return entries
+    return {"A-smoothing": (None if None in holds else all(holds), "; ".join(evidence))}
 
 
 def _pairs(rows):
@@ -93,13 +77,28 @@ def _list(numbers):
     return ", ".join(f"{number:.3g}" for number in numbers)
 
 
-def claims(steps_path, train_path, run_folders, paper_b_logs, preset, output):
-    """Write claims.json: a list of objects with keys id, claim, verdict and evidence."""
+def not_run(paper_b_logs):
+    """Claim id -> reason, of the experiment of paper B that needs data which could not be had."""
+    records = [Path(path).with_name("run.json") for path in paper_b_logs if "/adaptation/" in str(path)]
+    reasons = filter(None, (json.loads(path.read_text(encoding="utf-8"))["not_run"] for path in records))
+    return dict.fromkeys(["B-adaptation"], next((f"not run: {reason}" for reason in reasons), UNRUN))
+
+
+def claims(inputs, run_folders, paper_b_logs, preset, output):
+    """Write claims.json: every entry of paper/claims.yaml with its verdict and evidence.
+
+    Args:
+        inputs: paths by name: map, tests, steps, train.
+        run_folders: folders of the image runs.
+        paper_b_logs: log.csv of every arm of paper B's experiments.
+        preset: its name.
+        output: written.
+    """
     runs = [run_summary(folder) for folder in run_folders]
-    variance, _ = data_spread(train_path, runs[0]["config"]["n_train"])
-    entries = [*counterexample_claims(steps_path), *image_claims(runs, variance, preset)]
-    logs = {Path(path).parent.name: path for path in paper_b_logs}
-    entries += [claim(*entry) for entry in paper_b_claims(logs, preset)]
+    variance, _ = data_spread(inputs["train"], runs[0]["config"]["n_train"])
+    measured = counterexample_claims(inputs["steps"]) | image_claims(runs, variance, preset)
+    measured |= paper_b_claims({Path(path).parent.name: path for path in paper_b_logs}, preset)
+    entries = judge(read_map(inputs["map"]), measured, outcomes(inputs["tests"]), not_run(paper_b_logs))
     write_json(Path(output), entries)
 
 
@@ -107,4 +106,4 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         folders = [str(Path(path).parent) for path in smk.input.runs]
-        claims(smk.input.steps, smk.input.train, folders, smk.input.paper_b, smk.params.preset, smk.output[0])
+        claims(dict(smk.input.items()), folders, smk.input.paper_b, smk.params.preset, smk.output[0])

@@ -20,8 +20,9 @@ def table(rows):
 def claim_lines(claims):
     """Lines of the claims, the evidence indented below."""
     for entry in claims:
-        yield f"  {entry['verdict']:<10} {entry['claim']}"
-        yield from textwrap.wrap(entry["evidence"], 108, initial_indent=" " * 13, subsequent_indent=" " * 13)
+        yield f"  {entry['verdict']:<10} {entry['id']}: {entry['statement']}"
+        if entry["kind"] == "empirical" or entry["verdict"] != "confirmed":
+            yield from textwrap.wrap(entry["evidence"], 108, initial_indent=" " * 13, subsequent_indent=" " * 13)
 
 
 def made(preset, dataset, figures, run_records):

@@ -1,6 +1,7 @@
 """Keep this run as the reference: ranges of the image runs' numbers over the seeds there are, and light thumbnails.
 
-Not part of `all`: it writes tracked files under figures/reference/. Call it by name, after runs with several seeds.
+Not part of `all`: it writes tracked files, those under figures/reference/ and the README's table of claims. Call it by
+name, after runs with several seeds.
 """
 
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from claims_map import markdown as claims_table
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from readers import read_table, run_summary
@@ -16,6 +18,7 @@ from readers import read_table, run_summary
 # Smallest half-width of each quantity's range; that of a collapsed generator's diversity is rounding, not learning.
 FLOOR = {"value": 0.0, "diversity": 0.05, "effective_atoms": 0.0}
 THUMBNAIL_WIDTH = 1000  # pixels
+CLAIMS_START, CLAIMS_END = "<!-- claims: written by the rule `references` -->", "<!-- end of claims -->"
 PER_RUN = ("lam", "generator", "seed")  # settings that differ between the runs of one reference
 
 
@@ -65,6 +68,7 @@ def update_planar(table_path, run_record, preset, reference_dir):
     record = json.loads(Path(run_record).read_text(encoding="utf-8"))
     reference = {
         "made_on": {key: record[key] for key in ("device", "threads", "versions", "git_commit", "seeds")},
+        "batch_size": record["config"]["batch_size"],
         "ranges": planar_ranges(table_path),
     }
     write_json(Path(reference_dir) / f"planar-{preset}.json", reference)
@@ -87,6 +91,22 @@ def update(run_records, dataset_path, figures, preset, reference_dir):
         thumbnail(figure, folder / "thumbnails" / f"{figure.stem}-{preset}-{dataset['name']}.png")
 
 
+def update_claims(claims_path, reference_dir, readme):
+    """Write claims.json, the verdicts by id, and the README's table of claims."""
+    entries = json.loads(Path(claims_path).read_text(encoding="utf-8"))
+    write_json(Path(reference_dir) / "claims.json", {entry["id"]: entry["verdict"] for entry in entries})
+    text = Path(readme).read_text(encoding="utf-8")
+    with replacing(Path(readme)) as stream:
+        stream.write(with_claims(text, entries).encode())
+
+
+def with_claims(text, entries):
+    """Put the table of claims between its two marks in a text."""
+    before, _, rest = text.partition(CLAIMS_START)
+    _, _, after = rest.partition(CLAIMS_END)
+    return before + CLAIMS_START + "\n" + claims_table(entries) + CLAIMS_END + after
+
+
 def thumbnail(source, destination):
     """Write a small palette copy of a PNG."""
     with Image.open(source) as image:
@@ -101,4 +121,5 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         update(smk.input.runs, smk.input.dataset, smk.input.figures, smk.params.preset, smk.params.references)
+        update_claims(smk.input.claims, smk.params.references, "README.md")
         update_planar(smk.input.planar, smk.input.planar_record, smk.params.preset, smk.params.references)

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from checks import Row, row
+from claims_map import markdown as claims_table
+from claims_map import outcomes
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from paper_b_checks import check_adaptation, check_generation, check_planar
@@ -166,21 +168,30 @@ def check_figures(figures):
         )
 
 
+def check_equations(junit_path):
+    """Count the equation tests; one that fails refutes a claim or, more likely, this implementation."""
+    found = outcomes(junit_path)
+    failed = sorted({name for name, results in found.items() if False in results})
+    passed = sum(result is True for results in found.values() for result in results)
+    measured = f"{passed} passed, failed: {', '.join(failed) or 'none'}"
+    yield row("equation tests", "none fails", measured, "each test's own", passed > 0 and not failed)
+
+
 # --- Output -----------------------------------------------------------------------------------------------------------
 
 
-def markdown(rows, title):
-    """Render the table."""
+def markdown(rows, claims, title):
+    """Render both tables."""
     lines = [f"# Verification: {title}", "", "| claim | expected | measured | tolerance | verdict |", "|" + "---|" * 5]
     lines += ["| " + " | ".join(asdict(r).values()) + " |" for r in rows]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n# Claims\n\n" + claims_table(claims, up="../")
 
 
 def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs):
     """Write verification.json and verification.md.
 
     Args:
-        tables: paths by name: figure1, crosscheck, train, dataset.
+        tables: paths by name: figure1, crosscheck, train, dataset, equations, claims.
         run_folders: folders of the image runs.
         paper_b: folders of the arms of its experiments: planar, adaptation, generation.
         figures: as for check_figures.
@@ -198,11 +209,13 @@ def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs
         *check_planar(paper_b["planar"], preset, reference_dir),
         *check_adaptation(paper_b["adaptation"]),
         *check_generation(paper_b["generation"], preset),
+        *check_equations(tables["equations"]),
         *check_figures(figures),
     ]
+    claims = json.loads(Path(tables["claims"]).read_text(encoding="utf-8"))
     write_json(Path(outputs["table"]), [asdict(r) for r in rows])
     with replacing(Path(outputs["markdown"])) as stream:
-        stream.write(markdown(rows, f"preset {preset}, data {dataset['label']}").encode())
+        stream.write(markdown(rows, claims, f"preset {preset}, data {dataset['label']}").encode())
 
 
 if "snakemake" in globals():

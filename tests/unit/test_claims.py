@@ -1,0 +1,113 @@
+"""The map of claims: every entry leads somewhere, nothing that is tested or measured is without an entry."""
+
+import ast
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from claims_map import by_tests, judge, markdown, outcomes, read_map
+from update_references import with_claims
+
+ROOT = Path(__file__).parents[2]
+ENTRIES = read_map(ROOT / "paper/claims.yaml")
+EMPIRICAL, KINDS = "empirical", {"exact identity", "inequality", "convergence", "empirical"}
+KNOWN_PLACES = {"not located", "abstract", "Theorem 1", "Proposition 1", "Algorithm 1", "Figure 1", "Figure 2"}
+SLOW = {"tests/equations/test_mutants.py"}  # tests the tests
+RULES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "code/rules").glob("*.smk"))
+
+
+def test_no_id_is_used_twice():
+    ids = [entry["id"] for entry in ENTRIES]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["id"])
+def test_an_entry_leads_to_function_test_and_figure(entry):
+    judged = {"not_tested"} if "not_tested" in entry else {"judged"}
+    assert set(entry) == {"id", "statement", "where", "kind", "function", "tests", "shown"} | judged
+    assert entry["kind"] in KINDS
+    assert entry["where"] in KNOWN_PLACES
+    assert (entry.get("judged") == "results") == (entry["kind"] == EMPIRICAL)
+    room, _, name = entry["function"].rpartition(".")
+    assert hasattr(importlib.import_module(room), name)
+    for test in entry["tests"]:
+        path, _, function = test.partition("::")
+        assert not function or function in functions(ROOT / path)
+        assert entry.get("judged") != "tests" or path.startswith("tests/equations/")
+    folder, _, name = entry["shown"].partition("/")
+    assert folder in ("figures", "results")
+    assert (f'"{name}": ' if folder == "figures" else entry["shown"]) in RULES
+
+
+def functions(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_equation_test_belongs_to_a_claim():
+    claimed = {test.partition("::")[0] for entry in ENTRIES for test in entry["tests"]}
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests/equations").glob("test_*.py")}
+    assert files - SLOW <= claimed
+
+
+def test_what_is_measured_is_claimed_and_the_reverse():
+    sources = [
+        (ROOT / f"code/scripts/run/{name}.py").read_text(encoding="utf-8") for name in ("claims", "paper_b_summary")
+    ]
+    measured = set(re.findall(r'"([AB]-[a-z0-9-]+)"', "".join(sources)))
+    assert measured == {entry["id"] for entry in ENTRIES if entry.get("judged") == "results"}
+
+
+CASES = """<testsuites><testsuite>
+<testcase classname="tests.equations.test_a" name="test_x[1]"/>
+<testcase classname="tests.equations.test_a" name="test_x[2]"/>
+<testcase classname="tests.equations.test_a" name="test_y"><failure/></testcase>
+<testcase classname="tests.equations.test_b" name="test_z"><skipped/></testcase>
+<testcase classname="tests.equations.test_b" name="test_w"/>
+</testsuite></testsuites>"""
+
+
+@pytest.mark.parametrize(
+    ("tests", "verdict", "evidence"),
+    [
+        (["tests/equations/test_a.py::test_x"], "confirmed", "2 tests passed"),
+        (["tests/equations/test_a.py"], "refuted", "failed: tests/equations/test_a.py::test_y"),
+        (["tests/equations/test_b.py"], "undecided", "1 of 2 tests ran"),
+        (["tests/equations/test_b.py::test_w"], "confirmed", "1 test passed"),
+        (["tests/equations/test_b.py::test_w", "tests/equations/test_a.py::test_y"], "refuted", "failed: "),
+        (["tests/equations/test_gone.py"], "undecided", "0 of 0 tests ran"),
+    ],
+)
+def test_verdicts_follow_the_outcomes_of_tests(tmp_path, tests, verdict, evidence):
+    path = tmp_path / "equations.xml"
+    path.write_text(CASES, encoding="utf-8")
+    found, why = by_tests(tests, outcomes(path))
+    assert found == verdict
+    assert why.startswith(evidence)
+
+
+def test_verdicts_follow_results():
+    entries = [{"id": f"A-{k}", "judged": "results"} for k in range(5)] + [{"id": "A-5", "not_tested": "too hard"}]
+    measured = {"A-0": (True, "a"), "A-1": (False, "b"), "A-2": (None, "c")}
+    judged = judge(entries, measured, {}, {"A-3": "not run: no data"})
+    verdicts = ["confirmed", "refuted", "undecided", "not tested", "not tested", "not tested"]
+    assert [entry["verdict"] for entry in judged] == verdicts
+    assert [entry["evidence"] for entry in judged[3:]] == [
+        "not run: no data",
+        "what it compares is not among this preset's runs",
+        "too hard",
+    ]
+    with pytest.raises(KeyError, match="A-9"):
+        judge(entries, {"A-9": (True, "")}, {}, {})
+
+
+def test_the_readme_shows_the_map_with_the_kept_verdicts():
+    verdicts = json.loads((ROOT / "figures/reference/claims.json").read_text(encoding="utf-8"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert verdicts.keys() == {entry["id"] for entry in ENTRIES}
+    table = markdown([entry | {"verdict": verdicts[entry["id"]]} for entry in ENTRIES])
+    assert table in text
+    assert with_claims(text, [entry | {"verdict": verdicts[entry["id"]]} for entry in ENTRIES]) == text
