@@ -92,7 +92,7 @@ def markdown(entries, up=""):
 
 def function_file(function):
     """The file of a function of the package, given as otgrad.room.function[.method], relative to the root."""
-    parts, root = function.split("."), Path(__file__).parents[3]
+    parts, root = function.split("."), Path(__file__).resolve().parents[3]
     paths = [Path("code", *parts[:end]).with_suffix(".py") for end in range(len(parts), 1, -1)]
     return next(path.as_posix() for path in paths if (root / path).is_file())
 
