@@ -26,6 +26,7 @@ rule planar:
         arm="|".join(PLANAR_ARMS),
     conda:
         ENVIRONMENT
+    priority: 1  # the longest jobs: begun last, one of them would run on alone
     threads: SETTINGS.threads
     resources:
         gpu=0 if SETTINGS.device == "cpu" else 1,
