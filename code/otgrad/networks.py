@@ -114,7 +114,7 @@ class CriticMlp(nn.Sequential):
         with torch.no_grad():
             for layer in hidden:
                 x = layer(x).relu_()
-                active.append((x > 0).to(x.dtype))
+                active.append(x.sign())  # 0 or 1, since x >= 0
         slopes = last.weight
         for layer, mask in zip(reversed(hidden), reversed(active), strict=True):
             slopes = (slopes * mask) @ layer.weight

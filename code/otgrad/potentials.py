@@ -173,7 +173,8 @@ class SemiDiscrete:
 
 def critic_loss(critic: nn.Module, x: Tensor, y: Tensor, rule: CriticRule, rng: torch.Generator) -> Tensor:
     """Compute -mean(phi(x) - phi(y)) + gp_weight * penalty at random interpolates of data x and samples y, (b, d)."""
-    loss = critic(y).mean() - critic(x).mean()
+    on_samples, on_data = critic(torch.cat([y, x])).split([len(y), len(x)])  # one pass: half the overhead
+    loss = on_samples.mean() - on_data.mean()
     if rule.penalty == "clip":
         return loss
     t = torch.rand(len(x), 1, generator=rng, dtype=x.dtype, device=x.device)
