@@ -24,9 +24,9 @@ rule planar:
         "results/benchmarks/planar/{arm}.tsv"
     wildcard_constraints:
         arm="|".join(PLANAR_ARMS),
+    priority: 1  # the longest jobs: begun last, one of them would run on alone
     conda:
         ENVIRONMENT
-    priority: 1  # the longest jobs: begun last, one of them would run on alone
     threads: SETTINGS.threads
     resources:
         gpu=0 if SETTINGS.device == "cpu" else 1,
