@@ -23,7 +23,7 @@ HELD_OUT_BATCHES = 8
 class SemiDiscreteOT:
     """Optimal transport between a law one can sample and a weighted point cloud, regularised by lam.
 
-    Maximises the semi-dual F(psi) = E_x[psi^{c,lam}(x)] + <nu, psi> (Houdard et al. 2021; Genevay et al. 2016).
+    Maximises the semi-dual `F(psi) = E_x[psi^{c,lam}(x)] + <nu, psi>` (Houdard et al. 2021; Genevay et al. 2016).
 
     Args:
         y: atoms (n, d); tensor or array. Floats keep their precision, integers become float32. The device of y is
@@ -44,7 +44,9 @@ class SemiDiscreteOT:
         >>> import torch
         >>> from otgrad import SemiDiscreteOT
         >>> y = torch.randn(500, 2)
-        >>> ot = SemiDiscreteOT(y, lam=0.1).fit(lambda b, g: torch.rand(b, 2, generator=g), progress=False)
+        >>> ot = SemiDiscreteOT(y, lam=0.1).fit(
+        ...     lambda b, rng: torch.rand(b, 2, generator=rng), progress=False
+        ... )
         >>> ot.barycentric_map(torch.rand(5, 2)).shape
         torch.Size([5, 2])
     """
@@ -76,7 +78,7 @@ class SemiDiscreteOT:
 
     @property
     def psi(self) -> Tensor:
-        """Potential (n,), in units of the cost, with <nu, psi> = 0; atoms without mass have 0."""
+        """Potential (n,), in units of the cost, with `<nu, psi> = 0`; atoms without mass have 0."""
         return self.target.center(self._state.average)
 
     def fit(
@@ -87,6 +89,7 @@ class SemiDiscreteOT:
         tol: float | None = None,
         progress: bool = True,
         generator: torch.Generator | None = None,
+        restart: bool = False,
     ) -> SemiDiscreteOT:
         """Maximise the semi-dual by averaged stochastic ascent, from the present psi (a second call goes on).
 
@@ -98,6 +101,8 @@ class SemiDiscreteOT:
                 b held-out points and hard assignments it cannot fall below about sqrt(n / b). None: max_iter steps.
             progress: show a progress bar.
             generator: source of randomness handed to the sampler.
+            restart: begin the steps anew, long ones first, from the present psi: for a law that has moved since the
+                last fit, such as a generator in training. Without it the steps go on shrinking.
 
         Returns:
             self.
@@ -111,6 +116,8 @@ class SemiDiscreteOT:
                 raise ValueError(f"{name} = {number}: give an integer >= 1")
         self._held_out = self._draw(sampler, HELD_OUT_BATCHES * batch_size, generator)
         self.converged = None if tol is None else False
+        if restart:
+            self._state = self._state.restarted()
         for step in trange(1, max_iter + 1, disable=not progress, desc="psi", leave=False):
             x = self._draw(sampler, batch_size, generator)
             asgd_step(self._state, x, self.target, self.lam, self.cost, self.rule)
@@ -150,7 +157,7 @@ class SemiDiscreteOT:
         return ctransform.barycentric_map(self._check(x), self.target, self.psi, self.lam, self.cost)
 
     def loss(self, x: Tensor) -> Tensor:
-        """Compute mean psi^{c,lam}(x) + <nu, psi>: a scalar whose gradient in x is Algorithm 1's, psi held fixed."""
+        """Compute `mean psi^{c,lam}(x) + <nu, psi>`: a scalar whose gradient in x is Algorithm 1's, psi held fixed."""
         return self.c_transform(x).mean() + torch.dot(self.target.nu, self.psi)
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from otgrad import SemiDiscreteOT, StepRule, estimator
 from otgrad.costs import Cost
 from otgrad.ctransform import x_grad
 from otgrad.pool import solve_pool
+from otgrad.semidual import objective
 
 Y = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [1.5, 1.0]], dtype=torch.float64)
 NU = [1.0, 2.0, 3.0, 2.0]
@@ -53,6 +54,19 @@ def test_value_needs_a_fit_or_points():
         ot.value()
     assert ot.value(Y[:1]) == pytest.approx(float(ot.c_transform(Y[:1])), abs=1e-12)  # psi = 0
     assert math.isfinite(fitted(5).value())
+
+
+def test_restart_follows_a_law_that_has_moved():
+    def moved(b, generator):
+        return square(b, generator) + 3
+
+    errors = {}
+    for restart in (False, True):
+        ot = fitted(2000, lam=0.05)
+        ot.fit(moved, 64, 20, progress=False, generator=rng(5), restart=restart)
+        _, gradient = objective(moved(4000, rng(6)), ot.target, ot.psi, ot.lam, ot.cost)
+        errors[restart] = float(gradient.abs().sum())
+    assert errors[True] < 0.5 * errors[False]
 
 
 def test_psi_has_its_gauge_and_clears_atoms_without_mass():
