@@ -10,7 +10,7 @@ from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from otgrad.runs import run_record
-from seed_tables import write_seed_tables
+from seed_tables import follow_seeds, write_seed_tables
 
 COLUMNS = ("step", "generator_updates", "gradients", "accuracy")
 
@@ -33,9 +33,9 @@ def run(config, arrays_path, record_path, seeds, out_dir, device="cpu", threads=
     if data["not_run"] is None:
         with np.load(arrays_path) as arrays:
             domains = Domains.read(arrays, config.direction)
-        for seed in seeds:
-            training = AdaptationRun(config, domains, seed, device)
-            courses[seed] = training.follow(config.outer_steps, config.measure_every)
+        runs = follow_seeds(config, seeds, lambda seed: AdaptationRun(config, domains, seed, device))
+        for seed, training, course in runs:
+            courses[seed] = course
             kept = kept or one_per_digit(domains, training)
     total = write_seed_tables(out, COLUMNS, courses)
     with replacing(out / "samples.npz") as stream:

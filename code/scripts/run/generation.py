@@ -11,7 +11,7 @@ from otgrad.generation import GenerationConfig, GenerationRun, Images, reference
 from otgrad.images import load_npz
 from otgrad.joblog import job
 from otgrad.runs import run_record
-from seed_tables import write_seed_tables
+from seed_tables import follow_seeds, write_seed_tables
 
 N_PICTURES = 64
 
@@ -32,9 +32,8 @@ def run(config, train_path, test_path, record_path, seeds, out_dir, device="cpu"
     torch.set_num_threads(threads)
     out, images = Path(out_dir), load_images(train_path, test_path)
     courses, kept = {}, {}
-    for seed in seeds:
-        training = GenerationRun(config, images, seed, device)
-        courses[seed] = training.follow(config.outer_steps, config.measure_every)
+    for seed, training, course in follow_seeds(config, seeds, lambda seed: GenerationRun(config, images, seed, device)):
+        courses[seed] = course
         kept = kept or pictures(training, images) | references(images, seed)
     total = write_seed_tables(out, courses[seeds[0]][0][0], courses)
     with replacing(out / "samples.npz") as stream:

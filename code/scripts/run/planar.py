@@ -9,7 +9,7 @@ from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from otgrad.planar import EVAL_POINTS, LAWS, PlanarConfig, PlanarRun, sampling_floor
 from otgrad.runs import run_record
-from seed_tables import write_seed_tables
+from seed_tables import follow_seeds, write_seed_tables
 
 SNAPSHOTS = (0, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the outer steps
 EXTENT, GRID = 1.6, 65  # the potential is drawn on [-1.6, 1.6]^2
@@ -28,14 +28,13 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
     torch.set_num_threads(threads)
     out, courses, snapshots = Path(out_dir), {}, []
     kept = {round(share * config.outer_steps / config.measure_every) * config.measure_every for share in SNAPSHOTS}
-    for seed in seeds:
-        training = PlanarRun(config, seed, device)
 
-        def look(training=training, first=seed == seeds[0]):
-            if first and training.step in kept:
-                snapshots.append(snapshot(training))
+    def look(training):
+        if training.step in kept:
+            snapshots.append(snapshot(training))
 
-        courses[seed] = training.follow(config.outer_steps, config.measure_every, look)
+    for seed, _, course in follow_seeds(config, seeds, lambda seed: PlanarRun(config, seed, device), look):
+        courses[seed] = course
     total = write_seed_tables(out, courses[seeds[0]][0][0], courses)
     data = LAWS[config.law](EVAL_POINTS, torch.Generator().manual_seed(seeds[0]))
     stacked = {key: np.stack([shot[key] for shot in snapshots]) for key in snapshots[0]}

@@ -1,6 +1,28 @@
-"""The two tables of an arm of paper B: what was measured, and the seconds apart, since they differ from run to run."""
+"""An arm of paper B on its seeds, and its two tables: what was measured, and the seconds apart, which never repeat."""
 
 from otgrad.atomic import write_csv
+from progress import Progress
+
+
+def follow_seeds(config, seeds, begin, look=lambda training: None):
+    """Train one seed after the other, telling how far it is: yields (seed, experiment, what its `follow` returned).
+
+    Args:
+        config: the arm's, with name(), outer_steps and measure_every.
+        seeds: in this order.
+        begin: seed -> an `Experiment`.
+        look: called with the experiment after each measure of the first seed.
+    """
+    tell = Progress(config.name(), len(seeds) * config.outer_steps, "outer steps")
+    for index, seed in enumerate(seeds):
+        training = begin(seed)
+
+        def seen(training=training, index=index):
+            tell(index * config.outer_steps + training.step)
+            if index == 0:
+                look(training)
+
+        yield seed, training, training.follow(config.outer_steps, config.measure_every, seen)
 
 
 def write_seed_tables(out, columns, courses):

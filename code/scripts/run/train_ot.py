@@ -1,19 +1,16 @@
 """Train one generator by Algorithm 1 and write its run folder: from the workflow, or by hand on any machine.
 
-By hand, with nothing but torch, numpy, tqdm and filelock:
+By hand, with nothing but torch, numpy and filelock:
 PYTHONPATH=code python code/scripts/run/train_ot.py --data results/data --out results/runs/images --lam 0.01
 """
 
 import argparse
 import json
-import sys
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from otgrad.atomic import replacing, write_csv, write_json
 from otgrad.joblog import job
@@ -21,9 +18,9 @@ from otgrad.measures import Uniform
 from otgrad.networks import LATENT_DIM
 from otgrad.runs import CheckpointFolder, OTConfig, run_record
 from otgrad.training.ot import sample_images, train
+from progress import Progress
 
 N_SAMPLES = 256
-PROGRESS_LINES = 10  # lines a training prints where there is no terminal
 
 
 def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
@@ -71,20 +68,15 @@ def load_images(data_dir):
 
 
 def progress(config):
-    """Return a wrapper of the theta-steps: a bar in a terminal, else a line now and then."""
+    """Return a wrapper of the theta-steps that says now and then how far they are."""
 
-    def lines(steps):
-        start, first = time.perf_counter(), steps.start
+    def told(steps):
+        tell = Progress(config.name(), config.outer_steps, "theta-steps", steps.start - 1)
         for step in steps:
             yield step
-            if step % max(1, config.outer_steps // PROGRESS_LINES) == 0:
-                left = (time.perf_counter() - start) / (step - first + 1) * (config.outer_steps - step)
-                sys.stderr.write(f"{config.name()}: theta-step {step} of {config.outer_steps}, {left:.0f} s left\n")
+            tell(step)
 
-    def bar(steps):
-        return tqdm(steps, desc=config.name(), initial=steps.start - 1, total=config.outer_steps)
-
-    return bar if sys.stderr.isatty() else lines
+    return told
 
 
 def parse_arguments(arguments):
