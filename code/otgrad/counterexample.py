@@ -111,7 +111,7 @@ def transport_cost(instance: Instance, theta: Tensor) -> Tensor:
 
 
 def optimal_psi(instance: Instance, theta: Tensor) -> Tensor:
-    """psi*_j(theta) = E c(z - theta, y_j) - mean over j (2,), the same for every lam >= 0; gauge <nu, psi> = 0."""
+    """psi*_j(theta) = E c(z - theta, y_j) - mean over j (2,), the same for every lam >= 0; gauge `<nu, psi> = 0`."""
     mean = torch.tensor(instance.latent_mean, dtype=torch.float64) - theta
     costs = (mean - instance.target.y).square().sum(1)
     return costs - costs.mean()

@@ -2,21 +2,21 @@
 
 POT's conventions, read from its source (0.9.7) and met here and nowhere else; rows w, columns nu, costs M, reg = lam:
 
-ot.sinkhorn     P_ij = u_i exp(-M_ij / reg) v_j. Its entropy is sum P log P, relative to the counting measure, ours is
-                relative to w x nu; among plans with these marginals they differ by a constant. So P is the same, but
-                psi = lam (log v - log nu), and the value is <P, M> + lam KL(P | w x nu). "sinkhorn_log" logs log_u
-                and log_v (minus infinity where nu_j = 0); "sinkhorn" logs u and v, and underflows once
-                max M / lam > 700. A warm start is (log u, log v) for both, and log v is overwritten first. The
-                error that stopThr bounds is the L2 error of the second marginal, looked at every tenth iteration.
-ot.sinkhorn2    <P, M> without the entropy: not the value compared here.
-ot.emd2         duals u + v <= M with <u, w> + <v, nu> = OT: psi = v. Its gauge balances u and v; where nu_j = 0 its v
-                is an estimate and not used.
-ot.semidiscrete solve_semidiscrete returns psi itself, with nu inside the logarithm and reg = 0 hard, as here: the plain
-                mean of the iterates of a descent on -F with steps lr0 / t^(2/3) and a regularisation falling to lam
-                like 0.1 / sqrt(t). Its cost is the raw squared Euclidean unless a callable says otherwise. Its
-                lr0 = sqrt(n b) and its 0.1 assume a cost of about 1: both are multiplied by the cost's spread here.
+- `ot.sinkhorn`: `P_ij = u_i exp(-M_ij / reg) v_j`. Its entropy is sum P log P, relative to the counting measure, ours
+  is relative to w x nu; among plans with these marginals they differ by a constant. So P is the same, but
+  psi = lam (log v - log nu), and the value is `<P, M> + lam KL(P | w x nu)`. "sinkhorn_log" logs log_u and log_v (minus
+  infinity where nu_j = 0); "sinkhorn" logs u and v, and underflows once max M / lam > 700. A warm start is
+  (log u, log v) for both, and log v is overwritten first. The error that stopThr bounds is the L2 error of the second
+  marginal, looked at every tenth iteration.
+- `ot.sinkhorn2`: `<P, M>` without the entropy: not the value compared here.
+- `ot.emd2`: duals u + v <= M with `<u, w> + <v, nu> = OT`: psi = v. Its gauge balances u and v; where nu_j = 0 its v is
+  an estimate and not used.
+- `ot.semidiscrete`: solve_semidiscrete returns psi itself, with nu inside the logarithm and reg = 0 hard, as here: the
+  plain mean of the iterates of a descent on -F with steps lr0 / t^(2/3) and a regularisation falling to lam like
+  0.1 / sqrt(t). Its cost is the raw squared Euclidean unless a callable says otherwise. Its lr0 = sqrt(n b) and its 0.1
+  assume a cost of about 1: both are multiplied by the cost's spread here.
 
-Everything is float64. Potentials are compared on the atoms with mass, in the gauge <nu, psi> = 0.
+Everything is float64. Potentials are compared on the atoms with mass, in the gauge `<nu, psi> = 0`.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def entropic_checks(instance: Instance, lam: float, ours: PoolSolution) -> tuple
 
 
 def plan_value(instance: Instance, lam: float, plan: np.ndarray) -> np.ndarray:
-    """<P, M> + lam KL(P | w x nu) of a plan with the right marginals, with 0 log 0 = 0."""
+    """`<P, M> + lam KL(P | w x nu)` of a plan with the right marginals, with 0 log 0 = 0."""
     has_mass = plan > 0
     ratio = plan[has_mass] / np.outer(instance.w.numpy(), instance.nu.numpy())[has_mass]
     return (plan * instance.matrix).sum() + lam * (plan[has_mass] * np.log(ratio)).sum()

@@ -25,7 +25,7 @@ EVAL_IMAGES = 512  # held-out images, and samples, of a measured W1
 class GenerationConfig(ImageConfig):
     """One arm of the generation of images.
 
-    # ASSUME: paper B's rates and batch for its images (adaptation) with a critic; paper A's sequel's for Algorithm 1.
+    `# ASSUME:` paper B's rates and batch for its images (adaptation) with a critic; paper A's sequel's for Algorithm 1.
 
     Attributes:
         method: "w1fe", "wgan" or "ot": Algorithm 1 with the cost ||x - y||^2 / mean ||y||^2, one theta-step per outer

@@ -74,7 +74,7 @@ class DiscreteMeasure:
         return self if self.support is None else DiscreteMeasure(self.y[self.support], self.nu[self.support])
 
     def center(self, psi: Tensor) -> Tensor:
-        """Fix the gauge: shift psi (n,) so that <nu, psi> = 0, and set it to 0 where there is no mass."""
+        """Fix the gauge: shift psi (n,) so that `<nu, psi> = 0`, and set it to 0 where there is no mass."""
         shifted = psi - torch.dot(self.nu, psi)
         return shifted if self.support is None else torch.where(self.nu > 0, shifted, 0.0)
 

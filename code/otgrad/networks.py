@@ -33,7 +33,7 @@ def make_generator(kind: str, shape: tuple[int, int], seed: int) -> nn.Module:
 def mlp(dim: int) -> nn.Sequential:
     """MLP 100-256-512-1024-dim with LeakyReLU(0.2) and a sigmoid; hidden widths at most 4 dim.
 
-    # ASSUME: the sequel's widths for 784 pixels; its activation is that of the earlier notebooks.
+    `# ASSUME:` the sequel's widths for 784 pixels; its activation is that of the earlier notebooks.
     """
     widths = [LATENT_DIM, *(min(width, 4 * dim) for width in (256, 512, 1024))]
     layers: list[nn.Module] = []
@@ -47,7 +47,7 @@ class Dcgan(nn.Module):
 
     For 28 x 28 images: 1 -> 3 -> 7 -> 14 -> 28 with 256, 128, 64 and 1 channels (the sequel: nz 100, ngf 64, four
     layers). Other sizes are halved, rounding down, until 1.
-    # ASSUME: the paddings, which are not known; these reach the image's size without cropping.
+    `# ASSUME:` the paddings, which are not known; these reach the image's size without cropping.
     """
 
     def __init__(self, shape: tuple[int, int], width: int = 64) -> None:
@@ -73,7 +73,7 @@ class ResidualMlp(nn.Module):
 
     Weights, the scales of the normalisation among them, are drawn from N(0, 0.01^2), biases are 0: G is close to
     the identity at first. (Malik and Huang: 2-128-128-128-2, and 256-200-500-256 with scale 2.)
-    # ASSUME: batch statistics at evaluation too.
+    `# ASSUME:` batch statistics at evaluation too.
     """
 
     def __init__(self, widths: Sequence[int], seed: int, scale: float | None = None) -> None:

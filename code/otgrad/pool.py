@@ -25,7 +25,7 @@ class PoolSolution:
     """Optimum of the semi-dual on a pool.
 
     Attributes:
-        psi: potential (n,), float64, gauge <nu, psi> = 0, 0 on atoms without mass.
+        psi: potential (n,), float64, gauge `<nu, psi> = 0`, 0 on atoms without mass.
         value: F(psi), in units of the cost: OT_c^lam of the pool (lam > 0), a lower bound of OT_c (lam == 0).
         marginal_error: L1 error of the second marginal (lam > 0); nan at lam == 0, where the plan is not smooth.
         gap: upper bound on OT - value (0 up to rounding for lam > 0).
@@ -48,7 +48,7 @@ def solve_pool(
     cost: str | float | Cost = "sqeuclidean",
     tol: float = 1e-10,
 ) -> PoolSolution:
-    """Maximise F(psi) = sum_i w_i psi^{c,lam}(x_i) + <nu, psi> exactly.
+    """Maximise `F(psi) = sum_i w_i psi^{c,lam}(x_i) + <nu, psi>` exactly.
 
     At lam == 0 the maximiser is not unique and F not smooth: lam is decreased until the
     primal cost of the rounded plan exceeds F(psi) by less than 1e-4 of the value (or 1e-8 of the cost's spread).

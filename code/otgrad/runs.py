@@ -142,7 +142,7 @@ def run_record(config: Any, data: dict[str, Any], device: torch.device, seconds:
         "device": _device_name(device),
         "threads": torch.get_num_threads(),
         "git_commit": git_commit(),
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": versions(),
         "platform": platform.platform(),
         "seconds": round(seconds, 3),
     }
@@ -162,14 +162,16 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _versions() -> dict[str, str | None]:
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages a result depends on; None where one is not installed."""
+
     def installed(package: str) -> str | None:
         try:
             return version(package)
         except PackageNotFoundError:
             return None
 
-    return {package: installed(package) for package in _RECORDED_PACKAGES}
+    return {"python": platform.python_version()} | {package: installed(package) for package in _RECORDED_PACKAGES}
 
 
 def _device_name(device: torch.device) -> str:

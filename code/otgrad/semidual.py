@@ -1,4 +1,4 @@
-"""The semi-dual F(psi) = E_x[psi^{c,lam}(x)] + <nu, psi>, the value every solver maximises."""
+"""The semi-dual `F(psi) = E_x[psi^{c,lam}(x)] + <nu, psi>`, the value every solver maximises."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Settings:
 
     Attributes:
         preset: "smoke", "laptop" or "paper".
-        device: "cpu", "cuda" or "cuda:<number>".
+        device: "cpu", "cuda" or `"cuda:<number>"`.
         dataset: "auto", "mnist", "digits" or the path of an .npz file.
         data_dir: folder with mnist/*.gz, absolute, or "" for none.
         lams: regularisations of the image runs, in units of mean ||y||^2.

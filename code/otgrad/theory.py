@@ -47,7 +47,7 @@ def axis_between_atoms(instance: Instance) -> Tensor:
 
 
 def frozen_dual(instance: Instance, theta_0: Tensor, theta: Tensor, lam: float) -> Tensor:
-    """Compute F^lam(psi*(theta_0), theta) = W_c(theta) - |<theta - theta_0, y_1 - y_2>|_lam.
+    """Compute `F^lam(psi*(theta_0), theta) = W_c(theta) - |<theta - theta_0, y_1 - y_2>|_lam`.
 
     F touches W_c from below at theta_0, with W_c's slope if lam > 0.
 
@@ -68,7 +68,7 @@ def frozen_dual(instance: Instance, theta_0: Tensor, theta: Tensor, lam: float) 
 def frozen_dual_gradient(instance: Instance, theta_0: Tensor, theta: Tensor, lam: float) -> Tensor:
     """Compute grad_theta F^lam(psi*(theta_0), theta) (m, 2); arguments as `frozen_dual`.
 
-    On the interface <theta - theta_0, y_1 - y_2> = 0 it does not exist at lam == 0: the mean of both sides is returned.
+    On the interface `<theta - theta_0, y_1 - y_2> = 0` it does not exist at lam == 0: the mean of both sides is given.
     At theta_0 the Hessian is 2 I - (y_1 - y_2)(y_1 - y_2)^T / lam: with psi held fixed theta* attracts only if
     lam > ||y_1 - y_2||^2 / 2. Below that psi must be solved again as theta moves.
     """
@@ -217,7 +217,7 @@ def gradient_variance(instance: Instance, batch_size: int) -> float:
 
 
 def bias_bound(speed: float, radius: float, error: float, lam: float) -> float:
-    """Bound |<bias, v>| by 2 speed radius error / lam for ||x - y||^2 and lam > 0, attained as error -> 0 at a tie.
+    """Bound `|<bias, v>|` by 2 speed radius error / lam for ||x - y||^2 and lam > 0, attained as error -> 0 at a tie.
 
     Args:
         speed: E||d_theta g_theta(z) v||.

@@ -1,6 +1,7 @@
 """Algorithm 1 of the paper: alternate stochastic ascent on psi and one stochastic step on theta.
 
 repeat
+
     psi   <- some steps of ASGD on the semi-dual, on fresh batches of the generator, from the last average
     theta <- theta - step * E_z[(d_theta g_theta(z))^T grad psi^{c,lam}(g_theta(z))]   on one fresh batch, psi fixed
 """
@@ -125,7 +126,7 @@ def train(
 
     The cost is ||x - y||^2 / mean ||y||^2. Stopped at any moment and called again, it gives bit for bit the same
     result on the same CPU with the same number of threads.
-    # ASSUME: the inner loop is warm-started from the average and its step counter restarts at every theta-step.
+    `# ASSUME:` the inner loop is warm-started from the average and its step counter restarts at every theta-step.
 
     Args:
         config: the run's settings.

@@ -1,6 +1,7 @@
 """W1-FE: the generator follows the forward Euler scheme of the gradient flow of W1 (Malik and Huang).
 
 repeat
+
     phi   <- some steps towards a Kantorovich potential from the model to the data
     y     <- G(z) on one fresh batch,   y1 <- y + dt grad phi(y)           (one Euler step, held fixed)
     theta <- K Adam steps on mean((G(z) - y1)^2), the same z and y1         (persistent training)
@@ -31,7 +32,7 @@ class EulerRule:
         dt: Euler step, > 0; unit speed makes it a length in units of x for W1.
         persistence: K >= 1, theta-steps per target.
         scheme: "euler", or "ab2": y + dt (3/2 v_n(y) - 1/2 v_(n-1)(y_(n-1))), two-step Adams-Bashforth.
-            # ASSUME: the previous velocity is that of the same latent: the previous phi at the previous G(z).
+            `# ASSUME:` the previous velocity is that of the same latent: the previous phi at the previous G(z).
 
     Raises:
         ValueError: on a value out of range.

@@ -1,6 +1,7 @@
 """WGAN, and WGAN with naive persistence: K theta-steps on mean(-phi(G(z))) per round of the critic.
 
 repeat
+
     phi   <- some critic steps
     theta <- K steps on mean(-phi(G(z))), one fresh batch z                 (K = 1: WGAN)
 
