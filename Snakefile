@@ -12,6 +12,10 @@ localrules:
     verify,
     verification,
     claims,
+    clean,
+    workflow,
+    gallery,
+    crate,
 
 
 include: "code/rules/common.smk"
@@ -24,25 +28,35 @@ include: "code/rules/paper_b_images.smk"
 include: "code/rules/theory.smk"
 include: "code/rules/verify.smk"
 include: "code/rules/notebooks.smk"
+include: "code/rules/present.smk"
+include: "code/rules/report.smk"
+include: "code/rules/gallery.smk"
+include: "code/rules/reuse.smk"
+include: "code/rules/targets.smk"
 
 
 # No output: prints its summary on every call, and fails if the verification does.
 rule all:
     default_target: True
     input:
-        [figure(name) for name in FIGURES],
+        RESULTS,
+        rules.report.output,
+        rules.gallery.output,
+        rules.crate.output,
+        rules.workflow.output,
+        rules.examples.output,
+        rules.api.output,
         table=VERIFICATION,
-        planar=rules.planar_table.output,
         claims=CLAIMS,
-        dataset=rules.data.output.record,
-        runs=RUN_RECORDS,
-        notebooks=NOTEBOOKS,
+        provenance=PROVENANCE,
     log:
         "logs/all.log",
     conda:
         ENVIRONMENT
     params:
+        products=PRODUCTS,
         figures=list(FIGURES),
-        preset=SETTINGS.preset,
+    message:
+        "Summary"
     script:
         "code/scripts/run/summary.py"

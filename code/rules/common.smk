@@ -54,6 +54,16 @@ def figure(name):
     return multiext(f"figures/{name}", ".svg", ".pdf", ".png")
 
 
+CATEGORIES = {}  # figure: the paper it belongs to
+
+
+def drawn(name, category, caption=None):
+    """The same as the output of the rule that draws it, with its place in `snakemake --report`."""
+    CATEGORIES[name] = category
+    vector, *others = figure(name)
+    return [report(vector, caption=str(ROOT / f"paper/captions/{caption or name}.rst"), category=category), *others]
+
+
 def run_configs(lams=SETTINGS.lams):
     """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
     shared = ("batch_size", "outer_steps", "inner_steps", "lr_theta", "n_train", "step_rule", "step_c")
@@ -73,3 +83,40 @@ def expand_arms(block):
         choices = [value if isinstance(value, list) else [value] for value in entry.values()]
         arms += [dict(zip(entry, choice, strict=True)) for choice in product(*choices)]
     return arms
+
+
+def scripts():
+    """Rule -> its script, relative to the root."""
+    found = {step.name: str(step.script) for step in workflow.rules if step.script}
+    return {name: f"code/scripts/{path.partition('scripts/')[2]}" for name, path in found.items()}
+
+
+TIMES = ROOT / "figures/reference/times.json"
+
+
+def expected_time():
+    """One line: the time the whole preset takes, as kept by the rule `times`, and what is left of it."""
+    kept = json.loads(TIMES.read_text(encoding="utf-8"))
+    found = {name: kept[key] for name in likely_data() if (key := f"{SETTINGS.preset}-{name}") in kept}
+    if not found:
+        return f"expected time: not measured for preset {SETTINGS.preset} on {' or '.join(likely_data())}"
+    texts = [f"{left_of(times)} on {name}" for name, times in found.items()]
+    return f"expected time, {next(iter(found.values()))['cores']} cores, the preset's own settings: {'; '.join(texts)}"
+
+
+def likely_data():
+    """Names of the data sets that this run may use: the one chosen, the one found before, or both."""
+    if SETTINGS.dataset != "auto":
+        return [Path(SETTINGS.dataset).name]
+    record = ROOT / rules.data.output.record
+    if record.is_file():
+        return [json.loads(record.read_text(encoding="utf-8"))["name"]]
+    return ["mnist"] if SETTINGS.data_dir else ["digits", "mnist"]
+
+
+def left_of(times):
+    """Minutes of a whole run and of the jobs whose benchmark is not there yet."""
+    seconds = times["seconds"]
+    left = sum(value for name, value in seconds.items() if not (ROOT / "results/benchmarks" / name).is_file())
+    whole, rest = (time / times["cores"] / 60 for time in (sum(seconds.values()), left))
+    return f"{whole:.0f} min" + ("" if rest > 0.99 * whole else f", of which {rest:.0f} are left")

@@ -55,6 +55,8 @@ rule figure1_table:
             "plain_inner_steps": 5,
             "entropic_inner_steps": 100,
         },
+    message:
+        "Counterexample: {params.part}"
     script:
         "../scripts/run/counterexample.py"
 
@@ -99,13 +101,15 @@ rule figure1:
     input:
         rules.figure1_table.output,
     output:
-        figure("figure1"),
+        drawn("figure1", "Paper A"),
     log:
         "logs/figure1.log",
     benchmark:
         "results/benchmarks/figure1.tsv"
     conda:
         ENVIRONMENT
+    message:
+        "Draw {output[0]}"
     script:
         "../scripts/plot/figure1.py"
 
@@ -114,7 +118,7 @@ rule counterexample_chart:
     input:
         rules.chart_table.output,
     output:
-        figure("counterexample_chart"),
+        drawn("counterexample_chart", "Paper A"),
     log:
         "logs/counterexample_chart.log",
     benchmark:
@@ -123,6 +127,8 @@ rule counterexample_chart:
         ENVIRONMENT
     params:
         part="chart",
+    message:
+        "Draw {output[0]}"
     script:
         "../scripts/plot/counterexample.py"
 
@@ -131,7 +137,7 @@ use rule counterexample_chart as counterexample_segment with:
     input:
         rules.segment_table.output,
     output:
-        figure("counterexample_segment"),
+        drawn("counterexample_segment", "Paper A"),
     log:
         "logs/counterexample_segment.log",
     benchmark:
@@ -144,7 +150,7 @@ use rule counterexample_chart as counterexample_steps with:
     input:
         rules.steps_table.output,
     output:
-        figure("counterexample_steps"),
+        drawn("counterexample_steps", "Paper A"),
     log:
         "logs/counterexample_steps.log",
     benchmark:

@@ -2,7 +2,7 @@
 CROSSCHECK_RUN = min(RUNS, key=lambda run: abs(RUNS[run]["lam"] - 0.01))
 
 
-rule crosscheck:
+rule crosscheck_table:
     input:
         code=sources("scripts/run/crosscheck.py"),
         samples=f"{IMAGES}/{CROSSCHECK_RUN}/samples.npz",
@@ -12,32 +12,36 @@ rule crosscheck:
         potentials="results/crosscheck/potentials.csv",
         trace="results/crosscheck/trace.csv",
     log:
+        "logs/crosscheck_table.log",
+    benchmark:
+        "results/benchmarks/crosscheck_table.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        n_images=PRESET["crosscheck_images"],
+        seed=SETTINGS.seed,
+    message:
+        "Compare our potentials with POT's"
+    script:
+        "../scripts/run/crosscheck.py"
+
+
+rule crosscheck:
+    input:
+        potentials=rules.crosscheck_table.output.potentials,
+        trace=rules.crosscheck_table.output.trace,
+        dataset=rules.data.output.record,
+    output:
+        drawn("crosscheck", "Paper A"),
+    log:
         "logs/crosscheck.log",
     benchmark:
         "results/benchmarks/crosscheck.tsv"
     conda:
         ENVIRONMENT
     params:
-        n_images=PRESET["crosscheck_images"],
-        seed=SETTINGS.seed,
-    script:
-        "../scripts/run/crosscheck.py"
-
-
-rule crosscheck_figure:
-    input:
-        potentials=rules.crosscheck.output.potentials,
-        trace=rules.crosscheck.output.trace,
-        dataset=rules.data.output.record,
-    output:
-        figure("crosscheck"),
-    log:
-        "logs/crosscheck_figure.log",
-    benchmark:
-        "results/benchmarks/crosscheck_figure.tsv"
-    conda:
-        ENVIRONMENT
-    params:
         preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
     script:
         "../scripts/plot/crosscheck.py"

@@ -25,6 +25,8 @@ rule data:
         dataset=SETTINGS.dataset,
         data_dir=SETTINGS.data_dir,
         seed=SETTINGS.seed,
+    message:
+        "Find the images: {params.dataset}"
     script:
         "../scripts/run/data.py"
 
@@ -48,5 +50,7 @@ rule adaptation_data:
         ENVIRONMENT
     params:
         data_dir=SETTINGS.data_dir,
+    message:
+        "Prepare USPS and MNIST for the adaptation"
     script:
         "../scripts/run/adaptation_data.py"

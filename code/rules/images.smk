@@ -36,6 +36,8 @@ rule train_ot:
         config=lambda wildcards: TRAINABLE[wildcards.run],
         device=SETTINGS.device,
         checkpoints="checkpoints",
+    message:
+        "Train {wildcards.run} by Algorithm 1"
     script:
         "../scripts/run/train_ot.py"
 
@@ -46,7 +48,7 @@ rule figure2:
         logs=expand(rules.train_ot.output.log, run=RUNS),
         dataset=rules.data.output.record,
     output:
-        figure("figure2"),
+        drawn("figure2", "Paper A"),
     log:
         "logs/figure2.log",
     benchmark:
@@ -56,26 +58,45 @@ rule figure2:
     params:
         runs=RUNS,
         preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
     script:
         "../scripts/plot/figure2.py"
 
 
-use rule figure2 as pilot_figure with:
+rule training:
+    input:
+        logs=expand(rules.train_ot.output.log, run=RUNS),
+        dataset=rules.data.output.record,
+    output:
+        drawn("training", "Paper A"),
+    log:
+        "logs/training.log",
+    benchmark:
+        "results/benchmarks/training.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        runs=RUNS,
+        preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
+    script:
+        "../scripts/plot/training.py"
+
+
+# Called by name alone.
+use rule figure2 as pilot with:
     input:
         samples=expand(rules.train_ot.output.samples, run=PILOT_RUNS),
         logs=expand(rules.train_ot.output.log, run=PILOT_RUNS),
         dataset=rules.data.output.record,
     output:
-        figure("pilot"),
+        drawn("pilot", "Paper A", caption="figure2"),
     log:
         "logs/pilot.log",
     benchmark:
-        "results/benchmarks/pilot_figure.tsv"
+        "results/benchmarks/pilot.tsv"
     params:
         runs=PILOT_RUNS,
         preset=SETTINGS.preset,
-
-
-rule pilot:
-    input:
-        rules.pilot_figure.output,

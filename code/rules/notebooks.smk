@@ -2,7 +2,7 @@
 NOTEBOOK_RESULTS = {
     "01_counterexample": [rules.figure1_table.output[0], rules.segment_table.output[0], rules.steps_table.output[0]],
     "02_entropic_gradient": [],
-    "03_semidiscrete": [rules.crosscheck.output.trace],
+    "03_semidiscrete": [rules.crosscheck_table.output.trace],
     "04_mnist_results": [CLAIMS, *rules.data.output, *RUN_RECORDS]
     + expand(rules.train_ot.output.log, run=RUNS)
     + expand(rules.train_ot.output.samples, run=RUNS)
@@ -23,12 +23,14 @@ rule notebook:
         page="results/notebooks/{name}.html",
         notebook="results/notebooks/{name}.ipynb",
     log:
-        "logs/notebooks/{name}.log",
+        "logs/notebook/{name}.log",
     benchmark:
-        "results/benchmarks/notebooks/{name}.tsv"
+        "results/benchmarks/notebook/{name}.tsv"
     wildcard_constraints:
         name="|".join(NOTEBOOK_RESULTS),
     conda:
         ENVIRONMENT
+    message:
+        "Execute notebook {wildcards.name}"
     script:
         "../scripts/run/notebook.py"

@@ -7,7 +7,7 @@ ADAPTATION_ARMS = {AdaptationConfig(**arm).name(): arm for arm in expand_arms(PR
 GENERATION_ARMS = {GenerationConfig(**arm).name(): arm for arm in expand_arms(PRESET["generation"])}
 
 
-rule adaptation:
+rule train_adaptation:
     input:
         code=sources("scripts/run/adaptation.py"),
         tables="code/scripts/run/seed_tables.py",
@@ -19,9 +19,9 @@ rule adaptation:
         samples=f"{ADAPTATION}/{{arm}}/samples.npz",
         record=f"{ADAPTATION}/{{arm}}/run.json",
     log:
-        "logs/adaptation/{arm}.log",
+        "logs/train_adaptation/{arm}.log",
     benchmark:
-        "results/benchmarks/adaptation/{arm}.tsv"
+        "results/benchmarks/train_adaptation/{arm}.tsv"
     wildcard_constraints:
         arm="|".join(ADAPTATION_ARMS),
     conda:
@@ -33,30 +33,34 @@ rule adaptation:
         config=lambda wildcards: ADAPTATION_ARMS[wildcards.arm],
         seeds=[SETTINGS.seed + k for k in range(PRESET["adaptation"]["seeds"])],
         device=SETTINGS.device,
+    message:
+        "Train {wildcards.arm}, an adaptation between USPS and MNIST"
     script:
         "../scripts/run/adaptation.py"
 
 
-rule adaptation_figure:
+rule adaptation:
     input:
-        records=expand(rules.adaptation.output.record, arm=ADAPTATION_ARMS),
-        logs=expand(rules.adaptation.output.log, arm=ADAPTATION_ARMS),
-        samples=expand(rules.adaptation.output.samples, arm=ADAPTATION_ARMS),
+        records=expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS),
+        logs=expand(rules.train_adaptation.output.log, arm=ADAPTATION_ARMS),
+        samples=expand(rules.train_adaptation.output.samples, arm=ADAPTATION_ARMS),
     output:
-        figure("adaptation"),
+        drawn("adaptation", "Paper B"),
     log:
-        "logs/adaptation_figure.log",
+        "logs/adaptation.log",
     benchmark:
-        "results/benchmarks/adaptation_figure.tsv"
+        "results/benchmarks/adaptation.tsv"
     conda:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
     script:
         "../scripts/plot/adaptation.py"
 
 
-rule generation:
+rule train_generation:
     input:
         code=sources("scripts/run/generation.py"),
         tables="code/scripts/run/seed_tables.py",
@@ -69,9 +73,9 @@ rule generation:
         samples=f"{GENERATION}/{{arm}}/samples.npz",
         record=f"{GENERATION}/{{arm}}/run.json",
     log:
-        "logs/generation/{arm}.log",
+        "logs/train_generation/{arm}.log",
     benchmark:
-        "results/benchmarks/generation/{arm}.tsv"
+        "results/benchmarks/train_generation/{arm}.tsv"
     wildcard_constraints:
         arm="|".join(GENERATION_ARMS),
     conda:
@@ -83,32 +87,36 @@ rule generation:
         config=lambda wildcards: GENERATION_ARMS[wildcards.arm],
         seeds=[SETTINGS.seed + k for k in range(PRESET["generation"]["seeds"])],
         device=SETTINGS.device,
+    message:
+        "Train {wildcards.arm} to generate images"
     script:
         "../scripts/run/generation.py"
 
 
-rule generation_figure:
+rule generation:
     input:
-        records=expand(rules.generation.output.record, arm=GENERATION_ARMS),
-        logs=expand(rules.generation.output.log, arm=GENERATION_ARMS),
-        timings=expand(rules.generation.output.timing, arm=GENERATION_ARMS),
-        samples=expand(rules.generation.output.samples, arm=GENERATION_ARMS),
+        records=expand(rules.train_generation.output.record, arm=GENERATION_ARMS),
+        logs=expand(rules.train_generation.output.log, arm=GENERATION_ARMS),
+        timings=expand(rules.train_generation.output.timing, arm=GENERATION_ARMS),
+        samples=expand(rules.train_generation.output.samples, arm=GENERATION_ARMS),
     output:
-        figure("generation"),
+        drawn("generation", "Paper B"),
     log:
-        "logs/generation_figure.log",
+        "logs/generation.log",
     benchmark:
-        "results/benchmarks/generation_figure.tsv"
+        "results/benchmarks/generation.tsv"
     conda:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
     script:
         "../scripts/plot/generation.py"
 
 
-ADAPTATION_LOGS = expand(rules.adaptation.output.log, arm=ADAPTATION_ARMS)
-ADAPTATION_SAMPLES = expand(rules.adaptation.output.samples, arm=ADAPTATION_ARMS)
-GENERATION_LOGS = expand(rules.generation.output.log, arm=GENERATION_ARMS)
-GENERATION_TIMINGS = expand(rules.generation.output.timing, arm=GENERATION_ARMS)
-GENERATION_SAMPLES = expand(rules.generation.output.samples, arm=GENERATION_ARMS)
+ADAPTATION_LOGS = expand(rules.train_adaptation.output.log, arm=ADAPTATION_ARMS)
+ADAPTATION_SAMPLES = expand(rules.train_adaptation.output.samples, arm=ADAPTATION_ARMS)
+GENERATION_LOGS = expand(rules.train_generation.output.log, arm=GENERATION_ARMS)
+GENERATION_TIMINGS = expand(rules.train_generation.output.timing, arm=GENERATION_ARMS)
+GENERATION_SAMPLES = expand(rules.train_generation.output.samples, arm=GENERATION_ARMS)

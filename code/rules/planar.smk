@@ -9,7 +9,7 @@ PLANAR_TIMINGS = [f"{PLANAR}/{arm}/timing.csv" for arm in PLANAR_ARMS]
 PLANAR_RECORDS = [f"{PLANAR}/{arm}/run.json" for arm in PLANAR_ARMS]
 
 
-rule planar:
+rule train_planar:
     input:
         code=sources("scripts/run/planar.py"),
         tables="code/scripts/run/seed_tables.py",
@@ -19,9 +19,9 @@ rule planar:
         snapshots=f"{PLANAR}/{{arm}}/snapshots.npz",
         record=f"{PLANAR}/{{arm}}/run.json",
     log:
-        "logs/planar/{arm}.log",
+        "logs/train_planar/{arm}.log",
     benchmark:
-        "results/benchmarks/planar/{arm}.tsv"
+        "results/benchmarks/train_planar/{arm}.tsv"
     wildcard_constraints:
         arm="|".join(PLANAR_ARMS),
     priority: 1  # the longest jobs: begun last, one of them would run on alone
@@ -34,6 +34,8 @@ rule planar:
         config=lambda wildcards: PLANAR_ARMS[wildcards.arm],
         seeds=[SETTINGS.seed + k for k in range(PRESET["planar_seeds"])],
         device=SETTINGS.device,
+    message:
+        "Train {wildcards.arm} in the plane"
     script:
         "../scripts/run/planar.py"
 
@@ -53,39 +55,43 @@ rule planar_table:
         "results/benchmarks/planar_table.tsv"
     conda:
         ENVIRONMENT
+    message:
+        "Summarise the arms in the plane"
     script:
         "../scripts/run/planar_table.py"
 
 
-rule planar_figure:
+rule planar:
     input:
         logs=PLANAR_LOGS,
         timings=PLANAR_TIMINGS,
         records=PLANAR_RECORDS,
     output:
-        figure("planar"),
+        drawn("planar", "Paper B"),
     log:
-        "logs/planar_figure.log",
+        "logs/planar.log",
     benchmark:
-        "results/benchmarks/planar_figure.tsv"
+        "results/benchmarks/planar.tsv"
     conda:
         ENVIRONMENT
     params:
         part="curves",
         preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
     script:
         "../scripts/plot/planar_figures.py"
 
 
-use rule planar_figure as planar_flow_figure with:
+use rule planar as planar_flow with:
     input:
-        snapshots=expand(rules.planar.output.snapshots, arm=PLANAR_ARMS),
+        snapshots=expand(rules.train_planar.output.snapshots, arm=PLANAR_ARMS),
     output:
-        figure("planar_flow"),
+        drawn("planar_flow", "Paper B"),
     log:
-        "logs/planar_flow_figure.log",
+        "logs/planar_flow.log",
     benchmark:
-        "results/benchmarks/planar_flow_figure.tsv"
+        "results/benchmarks/planar_flow.tsv"
     params:
         part="flow",
         preset=SETTINGS.preset,

@@ -40,20 +40,24 @@ rule theory_table:
         ENVIRONMENT
     params:
         settings=THEORY,
+    message:
+        "Theory: closed forms beside computed values"
     script:
         "../scripts/run/theory.py"
 
 
-rule theory_figure:
+rule theory:
     input:
         **{part: f"results/theory/{part}.csv" for part in THEORY_PARTS},
     output:
-        figure("theory"),
+        drawn("theory", "Paper A"),
     log:
-        "logs/theory_figure.log",
+        "logs/theory.log",
     benchmark:
-        "results/benchmarks/theory_figure.tsv"
+        "results/benchmarks/theory.tsv"
     conda:
         ENVIRONMENT
+    message:
+        "Draw {output[0]}"
     script:
         "../scripts/plot/theory.py"

@@ -6,10 +6,11 @@ FIGURES = {
     "counterexample_segment": [rules.segment_table.output[0]],
     "counterexample_steps": [rules.steps_table.output[0]],
     "theory": list(rules.theory_table.output),
-    "crosscheck": [rules.crosscheck.output.potentials, rules.crosscheck.output.trace],
+    "crosscheck": [rules.crosscheck_table.output.potentials, rules.crosscheck_table.output.trace],
     "figure2": expand(rules.train_ot.output.samples, run=RUNS) + expand(rules.train_ot.output.log, run=RUNS),
+    "training": expand(rules.train_ot.output.log, run=RUNS),
     "planar": PLANAR_LOGS + PLANAR_TIMINGS,
-    "planar_flow": expand(rules.planar.output.snapshots, arm=PLANAR_ARMS),
+    "planar_flow": expand(rules.train_planar.output.snapshots, arm=PLANAR_ARMS),
     "adaptation": ADAPTATION_LOGS + ADAPTATION_SAMPLES,
     "generation": GENERATION_LOGS + GENERATION_TIMINGS + GENERATION_SAMPLES,
 }
@@ -33,6 +34,8 @@ rule equations:
         "results/benchmarks/equations.tsv"
     conda:
         ENVIRONMENT
+    message:
+        "Try every statement: pytest tests/equations"
     shell:
         f"{sys.executable} -m pytest tests/equations -m 'not slow' -p no:cacheprovider --junitxml={{output}} > {{log}} 2>&1 || test $? -eq 1"
 
@@ -45,14 +48,14 @@ rule verification:
         figures=[figure(name) for name in FIGURES],
         tables=list(FIGURES.values()),
         figure1=rules.figure1_table.output[0],
-        crosscheck=rules.crosscheck.output.table,
+        crosscheck=rules.crosscheck_table.output.table,
         train=rules.data.output.train,
         dataset=rules.data.output.record,
         runs=RUN_RECORDS,
         checks=[f"code/scripts/run/{name}.py" for name in ("checks", "paper_b_checks", "paper_b_summary")],
         planar=PLANAR_RECORDS,
-        adaptation=expand(rules.adaptation.output.record, arm=ADAPTATION_ARMS),
-        generation=expand(rules.generation.output.record, arm=GENERATION_ARMS),
+        adaptation=expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS),
+        generation=expand(rules.train_generation.output.record, arm=GENERATION_ARMS),
         claims=CLAIMS,
         equations=rules.equations.output[0],
         map_code="code/scripts/run/claims_map.py",
@@ -68,6 +71,8 @@ rule verification:
     params:
         figures={name: (list(map(str, figure(name))), list(map(str, tables))) for name, tables in FIGURES.items()},
         preset=SETTINGS.preset,
+    message:
+        "Verify the results"
     script:
         "../scripts/run/verify.py"
 
@@ -93,6 +98,8 @@ rule claims:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
+    message:
+        "Judge the claims"
     script:
         "../scripts/run/claims.py"
 
@@ -105,26 +112,7 @@ rule verify:
         "logs/verify.log",
     conda:
         ENVIRONMENT
+    message:
+        "Summary"
     script:
         "../scripts/run/summary.py"
-
-
-# Called by name alone: rewrites the tracked references from this run.
-rule references:
-    input:
-        code=sources("scripts/run/update_references.py"),
-        runs=RUN_RECORDS,
-        dataset=rules.data.output.record,
-        figures=[f"figures/{name}.png" for name in ("figure1", "figure2", "planar")],
-        planar=rules.planar_table.output.table,
-        planar_record=PLANAR_RECORDS[0],
-        claims=CLAIMS,
-    log:
-        "logs/references.log",
-    conda:
-        ENVIRONMENT
-    params:
-        preset=SETTINGS.preset,
-        references="figures/reference",
-    script:
-        "../scripts/run/update_references.py"

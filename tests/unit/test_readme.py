@@ -8,13 +8,19 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_library_example_runs(capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}
     torch.manual_seed(0)
     exec(compile(example, "README.md", "exec"), names)
     assert float(capsys.readouterr().out) > 0
     assert names["moved"].shape == (100, 10)
     assert names["loss"].requires_grad
+
+
+def test_the_drop_in_listing_is_the_examples():
+    text = (ROOT / "code/examples/drop_in_loss.py").read_text(encoding="utf-8")
+    listing = re.search(r"# --- drop-in: begin ---\n(.*?)\n*# --- drop-in: end ---", text, re.DOTALL)[1]
+    assert listing in README
 
 
 def test_named_files_and_rules_exist():

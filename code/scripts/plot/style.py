@@ -109,6 +109,7 @@ def save(fig: Figure, outputs: Iterable[str], tables: Iterable[str]) -> None:
         ".pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": text},
         ".png": {"Software": None, "Description": text},
     }
+    fig.draw_without_rendering()  # constrained layout needs a draw before its positions are final
     for output in map(Path, outputs):
         output.parent.mkdir(parents=True, exist_ok=True)
         fig.savefig(output, metadata=metadata[output.suffix])

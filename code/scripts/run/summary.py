@@ -1,4 +1,7 @@
-"""Print the verification table, the claims and what the run left where; exit with 1 if anything failed."""
+"""What a person reads at the end of a run: where to look, the claims by verdict, and what the verification found.
+
+`verify` prints every row. Either exits with 1 if a row failed.
+"""
 
 import json
 import sys
@@ -6,69 +9,97 @@ import textwrap
 from pathlib import Path
 
 MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "skip"}
+WIDTH = 110
+VERDICTS = ("confirmed", "refuted", "undecided", "not tested")
 
 
 def table(rows):
     """Lines of the verification table."""
-    width = max(len(row["claim"]) for row in rows)
+    width = max((len(row["claim"]) for row in rows), default=0)
     for row in rows:
         verdict, _, reason = row["verdict"].partition(": ")
         found = reason or f"expected {row['expected']}, measured {row['measured']} (tolerance {row['tolerance']})"
         yield f"  {MARKS[verdict]}  {row['claim']:<{width}}  {found}"
 
 
-def claim_lines(claims):
-    """Lines of the claims, the evidence indented below."""
-    for entry in claims:
-        yield f"  {entry['verdict']:<10} {entry['id']}: {entry['statement']}"
-        if entry["kind"] == "empirical" or entry["verdict"] != "confirmed":
-            yield from textwrap.wrap(entry["evidence"], 108, initial_indent=" " * 13, subsequent_indent=" " * 13)
-
-
-def made(preset, dataset, figures, run_records):
-    """Lines that say what was made, where, from which data and how long the training took."""
-    yield f"Preset {preset}, data: {dataset['label']}"
-    if dataset.get("fallback_reason"):
-        yield f"  MNIST could not be had: {dataset['fallback_reason']}"
-        yield f"  to retry: {dataset['retry']}"
-    yield "Figures (each .svg, .pdf and .png):"
-    yield from (f"  figures/{name}" for name in figures)
-    yield "Training runs:"
-    for path in run_records:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-        yield f"  {Path(path).parent}: {record['seconds']:.0f} s on {record['device']}"
-
-
-def summarise(verification, claims=None, *context):
-    """Print it all and return the number of failed rows.
-
-    Args:
-        verification: path of verification.json.
-        claims: path of claims.json, or None.
-        context: arguments of `made`, or nothing.
-    """
-    rows = json.loads(Path(verification).read_text(encoding="utf-8"))
+def count(rows):
+    """One line: how many rows passed, failed and were skipped."""
     failed = sum(row["verdict"] == "fail" for row in rows)
     skipped = sum(row["verdict"].startswith("skipped") for row in rows)
-    lines = [""]
-    if context:
-        lines += [*made(*context), ""]
-    if claims:
-        lines += ["Claims of the paper, on these results:"]
-        lines += [*claim_lines(json.loads(Path(claims).read_text(encoding="utf-8"))), ""]
-    lines += ["Verification:", *table(rows), ""]
-    lines += [f"{len(rows) - failed - skipped} passed, {failed} failed, {skipped} skipped", ""]
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
-    return failed
+    return f"{len(rows) - failed - skipped} passed, {failed} failed, {skipped} skipped"
+
+
+def header(provenance):
+    """Lines: what was run, on what, and where its results lie."""
+    run = provenance["run"]
+    spent = sum(rule["seconds"] for rule in provenance["rules"].values())
+    yield f"otgrad, preset {run['preset']} on {run['dataset']['label']}"
+    yield f"  {run['device']}, {run['cores']} cores, seed {run['seed']}; {duration(spent)} of work in all jobs"
+    if run["dataset"].get("fallback_reason"):
+        yield f"  MNIST could not be had: {run['dataset']['fallback_reason']}"
+        yield f"  to retry: {run['dataset']['retry']}"
+
+
+def duration(seconds):
+    """Write seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def entry(name, text):
+    """Lines of a named text, folded."""
+    return textwrap.wrap(text, WIDTH, initial_indent=f"  {name:<13}", subsequent_indent=" " * 15)
+
+
+def places(products, figures):
+    """Lines: what to open."""
+    for name, path in products.items():
+        yield from entry(name, path)
+    yield from entry("figures", f"figures/<name>.svg, .pdf, .png of {', '.join(figures)}")
+
+
+def claim_lines(claims):
+    """Lines: the claims by verdict; what was not confirmed with its sentence."""
+    yield f"Claims of the papers ({len(claims)}; evidence in results/claims.json)"
+    for verdict in VERDICTS:
+        chosen = [claim for claim in claims if claim["verdict"] == verdict]
+        if verdict == "confirmed" and chosen:
+            yield from entry(verdict, f"{len(chosen)}: {', '.join(claim['id'] for claim in chosen)}")
+        elif chosen:
+            yield from entry(verdict, str(len(chosen)))
+            for claim in chosen:
+                yield from entry("", f"{claim['id']}: {claim['statement']}")
+
+
+def full(rows):
+    """Text of `verify`: every row."""
+    return "\n".join(["", "Verification", *table(rows), "", count(rows), ""])
+
+
+def short(rows, claims, provenance, products, figures):
+    """Text of `all`: what a person wants to know first, and every row that did not pass."""
+    notable = [row for row in rows if row["verdict"] != "pass"]
+    lines = ["", *header(provenance), "", "Open", *places(products, figures), "", *claim_lines(claims)]
+    lines += ["", f"Verification: {count(rows)} (every row: snakemake verify)", *table(notable), ""]
+    return "\n".join(lines)
+
+
+def read(path):
+    """JSON of a file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 if "snakemake" in globals():
     smk = globals()["snakemake"]
-    context = []
-    if smk.params.get("figures"):
-        record = json.loads(Path(smk.input.dataset).read_text(encoding="utf-8"))
-        context = [smk.params.preset, record, smk.params.figures, smk.input.runs]
-    failures = summarise(smk.input.table, smk.input.get("claims"), *context)
+    found = read(smk.input.table)
+    if smk.rule == "verify":
+        text = full(found)
+    else:
+        text = short(found, read(smk.input.claims), read(smk.input.provenance), smk.params.products, smk.params.figures)
+    # one write: Snakemake's own lines do not come between
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+    failures = sum(row["verdict"] == "fail" for row in found)
     if failures:
         raise SystemExit(f"verification: {failures} row(s) failed, see results/verification.md")

@@ -1,0 +1,59 @@
+# For use elsewhere: the examples as a reader would call them, and the pages of the package's API. Nothing reads them.
+EXAMPLES = "results/examples"
+EXAMPLE_SETTINGS = {
+    "toy_2d": "--steps 3000",
+    "image_folder": "--demo --size 16 --steps 400",
+    "drop_in_loss": "--steps 400",
+}
+EXAMPLE_SETTINGS_SMOKE = {
+    "toy_2d": "--steps 100 --pool 200",
+    "image_folder": "--demo --size 8 --steps 4",
+    "drop_in_loss": "--steps 4",
+}
+PACKAGE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "code/otgrad").rglob("*.py"))
+API = "results/api"
+
+
+rule examples:
+    input:
+        [f"code/examples/{name}.py" for name in EXAMPLE_SETTINGS],
+        code=PACKAGE,
+    output:
+        multiext(f"{EXAMPLES}/toy_2d", ".svg", ".png"),
+        multiext(f"{EXAMPLES}/", "image_folder.png", "mine.npz", "drop_in_loss.txt"),
+    log:
+        "logs/examples.log",
+    benchmark:
+        "results/benchmarks/examples.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        out=lambda wildcards, output: str(Path(output[0]).parent),
+        settings=EXAMPLE_SETTINGS_SMOKE if SETTINGS.preset == "smoke" else EXAMPLE_SETTINGS,
+        seed=SETTINGS.seed,
+    message:
+        "Run the three examples"
+    shell:
+        "("
+        + " && ".join(
+            f"{sys.executable} code/examples/{name}.py {{params.settings[{name}]}} --seed {{params.seed}} --out {{params.out}}"
+            for name in EXAMPLE_SETTINGS
+        )
+        + ") > {log} 2>&1"
+
+
+rule api:
+    input:
+        code=PACKAGE,
+    output:
+        directory(API),
+    log:
+        "logs/api.log",
+    benchmark:
+        "results/benchmarks/api.tsv"
+    conda:
+        ENVIRONMENT
+    message:
+        "Write {output} from the docstrings"
+    script:
+        "../scripts/run/api.py"

@@ -1,0 +1,66 @@
+# Targets called by name alone, and how long the rest will take.
+
+
+# The image runs, whatever lams, seed and generators are: snakemake train --config lams=0.02 seed=3
+rule train:
+    input:
+        RUN_RECORDS,
+    message:
+        "The image runs are there"
+
+
+# Rewrites the tracked references from this run.
+rule references:
+    input:
+        code=sources("scripts/run/update_references.py"),
+        runs=RUN_RECORDS,
+        dataset=rules.data.output.record,
+        figures=[f"figures/{name}.png" for name in ("figure1", "figure2", "planar")],
+        planar=rules.planar_table.output.table,
+        planar_record=PLANAR_RECORDS[0],
+        claims=CLAIMS,
+    log:
+        "logs/references.log",
+    conda:
+        ENVIRONMENT
+    params:
+        preset=SETTINGS.preset,
+        references="figures/reference",
+    message:
+        "Rewrite {params.references}"
+    script:
+        "../scripts/run/update_references.py"
+
+
+# Rewrites the tracked times from this run, which should have had the machine to itself.
+rule times:
+    input:
+        code=sources("scripts/run/update_times.py"),
+        provenance=PROVENANCE,
+    log:
+        "logs/times.log",
+    conda:
+        ENVIRONMENT
+    params:
+        times=str(TIMES.relative_to(ROOT)),
+        benchmarks="results/benchmarks",
+    message:
+        "Rewrite {params.times}"
+    script:
+        "../scripts/run/update_times.py"
+
+
+# Frees the disk.
+rule clean:
+    log:
+        "logs/clean.log",
+    conda:
+        ENVIRONMENT
+    message:
+        "Remove what the workflow made"
+    script:
+        "../scripts/run/clean.py"
+
+
+if workflow.is_main_process:
+    print(expected_time(), file=sys.stderr)

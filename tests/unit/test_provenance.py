@@ -1,0 +1,96 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+import provenance
+
+HEADER = "output_file\tdate\trule\tlog-file(s)\tinput-file(s)\tshellcmd\tstatus\tplan\n"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A figure drawn from a table that was computed from data, with benchmarks of the first two."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "figures/a.svg": "<svg/>",
+        "results/a.csv": "x\n1\n",
+        "results/data.npz": "data",
+        "code/plot.py": "draw",
+        "paper/captions/a.rst": "The title\n\nA caption\non two lines.\n",
+        "results/benchmarks/a.tsv": "s\th:m:s\n2.5\t0:00:02\n",
+        "results/benchmarks/a_table/one.tsv": "s\th:m:s\n3\t0:00:03\n",
+        "results/benchmarks/a_table/two.tsv": "s\th:m:s\n4\t0:00:04\n",
+        "results/page.html": "of an earlier run",
+        "results/data/dataset.json": json.dumps({"label": "digits"}),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    lines = [
+        ("figures/a.svg", "a", [("results/a.csv")]),
+        ("results/a.csv", "a_table", ["results/data.npz"]),
+        ("results/data.npz", "data", []),
+        ("results/not_made.csv", "other", []),
+        ("results/provenance.json", "provenance", ["results/a.csv"]),
+        ("results/page.html", "page", ["results/provenance.json"]),
+    ]
+    monkeypatch.setattr(provenance, "summary", lambda config: lines)
+    provenance.provenance(
+        {"preset": "laptop", "dataset": "results/data/dataset.json"},
+        {"a": ("Paper A", ["figures/a.svg"], ["results/a.csv"])},
+        "paper/captions",
+        {"a": "code/plot.py"},
+        "results/benchmarks",
+        {"seed": 3, "lams": None, "data_dir": "somewhere"},
+        "results/provenance.json",
+    )
+    return json.loads((tmp_path / "results/provenance.json").read_text())
+
+
+def test_a_figure_knows_the_whole_way_to_it(run):
+    figure = run["figures"]["a"]
+    assert (figure["title"], figure["caption"]) == ("The title", "A caption on two lines.")
+    assert figure["upstream"] == ["a", "a_table", "data"]
+    assert figure["seconds"] == 9.5
+    digest = hashlib.sha256(b"x\n1\n").hexdigest()
+    assert figure["tables"] == [{"path": "results/a.csv", "rule": "a_table", "sha256": digest}]
+
+
+def test_rules_have_their_scripts_hash_and_the_seconds_of_all_their_jobs(run):
+    assert run["rules"]["a_table"] == {"script": None, "script_sha256": None, "jobs": 2, "seconds": 7.0}
+    assert run["rules"]["a"]["script_sha256"] == hashlib.sha256(b"draw").hexdigest()
+    assert "other" not in run["rules"]
+
+
+def test_what_is_made_from_the_record_is_not_in_it(run):
+    assert set(run["files"]) == {"figures/a.svg", "results/a.csv", "results/data.npz"}
+    assert set(run["rules"]) == {"a", "a_table", "data"}
+
+
+def test_settings_left_open_and_folders_of_this_machine_are_not_told(run):
+    assert run["run"]["config"] == {"seed": 3}
+    assert run["run"]["dataset"]["label"] == "digits"
+
+
+def test_the_summary_of_snakemake_is_read(monkeypatch):
+    text = (
+        HEADER
+        + "b.svg\tnow\tb\t-\tb.csv,/my/own.npz,code/b.py\t-\tok\tno update\nb.csv\t-\tt\t-\t-\t-\tok\tno update\n"
+    )
+    seen = []
+
+    def run(command, **options):
+        seen.append(json.loads(Path(command[-1]).read_text()))
+        return provenance.subprocess.CompletedProcess(command, 0, stdout=text, stderr="")
+
+    monkeypatch.setattr(provenance.subprocess, "run", run)
+    assert list(provenance.summary({"seed": 1})) == [("b.svg", "b", ["b.csv", "own.npz"]), ("b.csv", "t", [])]
+    assert seen == [{"seed": 1}]
+
+
+def test_a_summary_that_fails_is_an_error(monkeypatch):
+    failed = provenance.subprocess.CompletedProcess([], 1, stdout="", stderr="no such rule")
+    monkeypatch.setattr(provenance.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(OSError, match="no such rule"):
+        list(provenance.summary({}))
