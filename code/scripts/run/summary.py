@@ -36,8 +36,8 @@ def header(provenance):
     yield f"otgrad, preset {run['preset']} on {run['dataset']['label']}"
     yield f"  {run['device']}, {run['cores']} cores, seed {run['seed']}; {duration(spent)} of work in all jobs"
     if run["dataset"].get("fallback_reason"):
-        yield f"  MNIST could not be had: {run['dataset']['fallback_reason']}"
-        yield f"  to retry: {run['dataset']['retry']}"
+        yield from entry("not MNIST", run["dataset"]["fallback_reason"])
+        yield from entry("to retry", run["dataset"]["retry"])
 
 
 def duration(seconds):
@@ -49,7 +49,8 @@ def duration(seconds):
 
 def entry(name, text):
     """Lines of a named text, folded."""
-    return textwrap.wrap(text, WIDTH, initial_indent=f"  {name:<13}", subsequent_indent=" " * 15)
+    folds = {"initial_indent": f"  {name:<13}", "subsequent_indent": " " * 15}
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False, break_long_words=False, **folds)
 
 
 def places(products, figures):
