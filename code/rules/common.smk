@@ -11,6 +11,7 @@ from otgrad.settings import ConfigError, resolve
 
 ROOT = Path(workflow.basedir)
 ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see the README
+PACKAGE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "code/otgrad").rglob("*.py"))
 
 try:
     SETTINGS = resolve(

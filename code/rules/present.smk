@@ -22,6 +22,7 @@ PRODUCTS = {
 rule provenance:
     input:
         code=sources("scripts/run/provenance.py"),
+        readers="code/scripts/run/readers.py",
         dataset=rules.data.output.record,
         captions=expand("paper/captions/{name}.rst", name=FIGURES),
         results=RESULTS,

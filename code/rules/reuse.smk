@@ -10,7 +10,6 @@ EXAMPLE_SETTINGS_SMOKE = {
     "image_folder": "--demo --size 8 --steps 4",
     "drop_in_loss": "--steps 4",
 }
-PACKAGE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "code/otgrad").rglob("*.py"))
 API = "results/api"
 
 

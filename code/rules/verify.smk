@@ -24,7 +24,7 @@ EQUATIONS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests/equations").
 rule equations:
     input:
         tests=EQUATIONS,
-        code=sorted(str(p.relative_to(ROOT)) for p in (ROOT / "code/otgrad").rglob("*.py")),
+        code=PACKAGE,
         settings="pyproject.toml",
     output:
         "results/equations.xml",

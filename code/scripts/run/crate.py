@@ -5,8 +5,6 @@ and one for every figure, from its tables by its script. Images that others publ
 same files give the same bytes.
 """
 
-import hashlib
-import json
 import subprocess
 import tempfile
 import zipfile
@@ -18,6 +16,7 @@ from rocrate.rocrate import ROCrate
 
 from otgrad.atomic import replacing
 from otgrad.joblog import job
+from readers import read_json, sha256
 
 FOLDERS = ("code", "config", "paper", "profiles", "tests", "figures/reference")  # what can be run again
 TOP = ("Snakefile", "README.md", "LICENSE", "CITATION.cff", "codecheck.yml", "pyproject.toml", "requirements.lock")
@@ -60,7 +59,7 @@ def crate(record_path, pages, output):
     Raises:
         OSError: if a result is not what provenance.json says.
     """
-    record = json.loads(Path(record_path).read_text(encoding="utf-8"))
+    record = read_json(record_path)
     results = [path for path in record["files"] if included(path, record["files"][path]["bytes"])]
     for path in results:
         if sha256(path) != record["files"][path]["sha256"]:
@@ -89,11 +88,6 @@ def sources(made):
 def left_behind(part):
     """Whether part of a path says that nobody wrote the file."""
     return part.startswith((".", "__pycache__")) or part.endswith(".egg-info")
-
-
-def sha256(path):
-    """Hex digest of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def pack(folder, file):

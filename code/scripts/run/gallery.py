@@ -5,7 +5,6 @@ alone, and only to those that exist.
 """
 
 import base64
-import json
 import os
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,15 +15,14 @@ import numpy as np
 from claims_map import function_file
 from otgrad.atomic import replacing
 from otgrad.joblog import job
-from readers import read_table
-from summary import duration
+from readers import at_papers_scale, read_json, read_table
+from summary import VERDICTS, duration
 
 PAPERS = {
     "Paper A": "On the Existence of Optimal Transport Gradient for Learning Generative Models (Houdard, Leclaire, "
     "Papadakis, Rabin; arXiv:2102.05542)",
     "Paper B": "A Differential Equation Approach for Wasserstein GANs and Beyond (Malik, Huang; arXiv:2405.16351)",
 }
-CLAIM_VERDICTS = ("confirmed", "refuted", "undecided", "not tested")
 ROW_VERDICTS = {"fail": "failed", "skipped": "skipped", "pass": "passed"}  # in the order in which they are listed
 SHOWN = 12  # rows of a table on the page
 INSIDE = 200_000  # bytes up to which a table can be saved from the page
@@ -40,7 +38,7 @@ def gallery(inputs, order, output):
         order: names of figures, as they are to be shown.
         output: written; links are relative to its folder.
     """
-    record, claims, rows = (_read(inputs[name]) for name in ("record", "claims", "verification"))
+    record, claims, rows = (read_json(inputs[name]) for name in ("record", "claims", "verification"))
     folder = Path(output).parent
     template = Path(inputs["template"])
     environment = jinja2.Environment(
@@ -57,7 +55,7 @@ def gallery(inputs, order, output):
         total=duration(sum(rule["seconds"] for rule in record["rules"].values())),
         papers=papers(record, order),
         claims=[claim_view(entry) for entry in claims],
-        claim_counts=counts([entry["verdict"] for entry in claims], CLAIM_VERDICTS),
+        claim_counts=counts([entry["verdict"] for entry in claims], VERDICTS),
         rows=sorted(map(row_view, rows), key=lambda row: list(ROW_VERDICTS.values()).index(row["verdict"])),
         row_counts=counts([row_view(row)["verdict"] for row in rows], reversed(ROW_VERDICTS.values())),
         graph=picture(inputs["graph"]),
@@ -69,10 +67,6 @@ def gallery(inputs, order, output):
         file.write(page.encode())
 
 
-def _read(path):
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 def href(path, folder):
     """The address of a file, seen from a folder, or None where there is no such file."""
     return Path(os.path.relpath(path, folder)).as_posix() if Path(path).is_file() else None
@@ -81,7 +75,7 @@ def href(path, folder):
 def stamp(run):
     """Say in which way a run is not the papers' setting, or None."""
     data, preset = run["dataset"], run["preset"]
-    if preset == "paper" and data["name"] == "mnist":
+    if at_papers_scale(run):
         return None
     sentences = [f"Not the papers' setting: preset {preset} on {data['label']}."]
     if preset == "smoke":

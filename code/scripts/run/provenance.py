@@ -4,19 +4,18 @@ The report, the gallery and the research object all read provenance.json and not
 """
 
 import csv
-import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 
 from otgrad.atomic import write_json
 from otgrad.joblog import job
 from otgrad.runs import git_commit, versions
+from readers import read_json, sha256
 
 UNLISTED = (".py", ".smk")  # code among a rule's inputs: the script's hash and the commit stand for it
 
@@ -84,12 +83,6 @@ def _file(path, rule, inputs):
     return {"rule": rule, "sha256": sha256(path), "bytes": Path(path).stat().st_size, "inputs": sorted(inputs)}
 
 
-@cache
-def sha256(path):
-    """Hex digest of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
 def _rule(script, benchmarks, name):
     times = [seconds(path) for path in (benchmarks / f"{name}.tsv", *sorted((benchmarks / name).glob("*.tsv")))]
     times = [time for time in times if time is not None]
@@ -106,7 +99,7 @@ def seconds(path):
 
 
 def _run(run, config):
-    dataset = json.loads(Path(run["dataset"]).read_text(encoding="utf-8"))
+    dataset = read_json(run["dataset"])
     return run | {
         "dataset": dataset,
         "config": {key: value for key, value in config.items() if value is not None and key != "data_dir"},

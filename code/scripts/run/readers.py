@@ -1,6 +1,7 @@
 """Reading what the rules wrote: tables, and the numbers of an image run."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,13 +14,28 @@ def read_table(path):
         return list(csv.DictReader(stream))
 
 
+def read_json(path):
+    """Content of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def sha256(path):
+    """Hex digest of a file's bytes."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def at_papers_scale(run):
+    """Whether a run, as told in provenance.json, is the paper preset on MNIST; all others are stamped."""
+    return run["preset"] == "paper" and run["dataset"]["name"] == "mnist"
+
+
 def run_summary(folder):
     """Numbers of one image run: last log row, diversity of its samples, its configuration."""
     folder = Path(folder)
     log = read_table(folder / "log.csv")
     with np.load(folder / "samples.npz", allow_pickle=False) as data:
         samples = data["images"].reshape(len(data["images"]), -1).astype(np.float64)
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record = read_json(folder / "run.json")
     return {
         "name": folder.name,
         "config": record["config"],
@@ -31,10 +47,15 @@ def run_summary(folder):
     }
 
 
-def data_spread(train_path, n_train):
-    """Total variance of the training images, and the same over mean ||y||^2: the cost of a collapsed generator."""
+def training_rows(train_path, n_train):
+    """The first training images as rows (n, h w) in [0, 1]."""
     with np.load(train_path, allow_pickle=False) as data:
         images = data["images"][:n_train]
-    y = images.reshape(len(images), -1) / (255.0 if images.dtype == np.uint8 else 1.0)
+    return images.reshape(len(images), -1) / (255.0 if images.dtype == np.uint8 else 1.0)
+
+
+def data_spread(train_path, n_train):
+    """Total variance of the training images, and the same over mean ||y||^2: the cost of a collapsed generator."""
+    y = training_rows(train_path, n_train)
     variance = float(y.var(axis=0).sum())
     return variance, variance / float(np.square(y).sum(axis=1).mean())

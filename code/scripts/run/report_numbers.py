@@ -8,8 +8,9 @@ from pathlib import Path
 import report_results as results
 from otgrad.atomic import write_json
 from otgrad.joblog import job
+from readers import at_papers_scale, read_json
 from report_text import sentence, sig, signs, whole
-from summary import VERDICTS, count, duration, read
+from summary import VERDICTS, count, duration
 
 LONG = 0.05  # of the whole time: rules below it are told together
 
@@ -23,7 +24,7 @@ def collect(inputs, settings, output):
         settings: of Figure 1: lam, step, iterations, ...
         output: written.
     """
-    provenance = read(inputs["provenance"])
+    provenance = read_json(inputs["provenance"])
     tables = [inputs[name] for name in ("figure1", "steps", "chart", "slopes", "shrinkage")]
     sections = {
         "counterexample": results.counterexample(*tables)
@@ -39,15 +40,15 @@ def collect(inputs, settings, output):
         "run": the_run(provenance["run"]),
         "figures": figures(provenance),
         "times": times(provenance["rules"]),
-        "claims": judged(read(inputs["claims"])),
-        "verification": verification(read(inputs["verification"])),
+        "claims": judged(read_json(inputs["claims"])),
+        "verification": verification(read_json(inputs["verification"])),
     }
     write_json(Path(output), content | sections)
 
 
 def stamp(run):
     """Say what the report is not, on every page; empty for the paper preset on MNIST."""
-    if run["preset"] == "paper" and run["dataset"]["name"] == "mnist":
+    if at_papers_scale(run):
         return ""
     text = f"preset {run['preset']} on {run['dataset']['label']}: not the paper preset on MNIST"
     return text + ("; nothing was learned" if run["preset"] == "smoke" else "")

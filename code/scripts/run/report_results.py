@@ -1,6 +1,5 @@
 """What each section of the report says in numbers, as strings: one function per section, from the section's tables."""
 
-import json
 import math
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from claims import NEAR, REACHED, TAIL
 from paper_b_summary import LEVELS, PERSISTENCE, SIGNIFICANCE, curves
-from readers import data_spread, read_table, run_summary
+from readers import data_spread, read_json, read_table, run_summary, training_rows
 from report_text import arm_label, listed, several, sig, spread, whole
 
 THETA_STAR = (0, 0.5)
@@ -23,11 +22,6 @@ QUANTITIES = {  # what crosscheck/table.csv compares
     "semidiscrete": "value, estimated on fresh points",
 }
 FAMILY = 3  # claims of paper B in the plane that share one correction for testing several
-
-
-def read_record(path):
-    """Content of a run.json."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 # --- Paper A ----------------------------------------------------------------------------------------------------------
@@ -124,7 +118,7 @@ def images(records, train):
                 "value": sig(run["value"], 4),
                 "atoms": sig(run["effective_atoms"], 4),
                 "variance": sig(run["diversity"] / variance),
-                "seconds": whole(read_record(path)["seconds"]),
+                "seconds": whole(read_json(path)["seconds"]),
             }
             for run, path in zip(runs, records, strict=True)
         ],
@@ -136,9 +130,7 @@ def vanishing_lam(train, n_train):
 
     In units of mean ||y||^2, as every lam of the image runs.
     """
-    with np.load(train, allow_pickle=False) as data:
-        stored = data["images"][:n_train]
-    y = stored.reshape(len(stored), -1) / (255.0 if stored.dtype == np.uint8 else 1.0)
+    y = training_rows(train, n_train)
     centred = y - y.mean(axis=0)
     product = centred.T @ centred if y.shape[1] <= len(y) else centred @ centred.T  # the same largest eigenvalue
     return 2 * float(np.linalg.eigvalsh(product)[-1]) / float(np.square(y).sum())
@@ -149,7 +141,7 @@ def vanishing_lam(train, n_train):
 
 def planar(table, records):
     """Settings of the experiment in the plane, a row per arm, and whether so few seeds can decide anything."""
-    runs = {Path(path).parent.name: read_record(path) for path in records}
+    runs = {Path(path).parent.name: read_json(path) for path in records}
     first = next(iter(runs.values()))
     laws = {run["config"]["law"] for run in runs.values()}
     rows = read_table(table)
@@ -192,7 +184,7 @@ def _planar_row(row, config, several_laws):
 
 def adaptation(logs):
     """Accuracies before, at the end and at best of every arm, or the sentence that says why it was not run."""
-    records = {path: read_record(Path(path).with_name("run.json")) for path in logs}
+    records = {path: read_json(Path(path).with_name("run.json")) for path in logs}
     first = next(iter(records.values()))
     reason = next((record["not_run"] for record in records.values() if record["not_run"]), "")
     settings = {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size")}
@@ -213,7 +205,7 @@ def _adapted(path, config):
 
 def generation(logs):
     """W1 and variety at the end of every arm, and what they are to be read against."""
-    records = {path: read_record(Path(path).with_name("run.json")) for path in logs}
+    records = {path: read_json(Path(path).with_name("run.json")) for path in logs}
     first = next(iter(records.values()))
     with np.load(Path(logs[0]).with_name("samples.npz"), allow_pickle=False) as data:
         levels = {name: sig(float(data[name])) for name in ("w1_data", "w1_mean_image", "diversity_data")}

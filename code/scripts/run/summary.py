@@ -3,10 +3,10 @@
 `verify` prints every row. Either exits with 1 if a row failed.
 """
 
-import json
 import sys
 import textwrap
-from pathlib import Path
+
+from readers import read_json
 
 MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "skip"}
 WIDTH = 110
@@ -86,18 +86,15 @@ def short(rows, claims, provenance, products, figures):
     return "\n".join(lines)
 
 
-def read(path):
-    """JSON of a file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 if "snakemake" in globals():
     smk = globals()["snakemake"]
-    found = read(smk.input.table)
+    found = read_json(smk.input.table)
     if smk.rule == "verify":
         text = full(found)
     else:
-        text = short(found, read(smk.input.claims), read(smk.input.provenance), smk.params.products, smk.params.figures)
+        text = short(
+            found, read_json(smk.input.claims), read_json(smk.input.provenance), smk.params.products, smk.params.figures
+        )
     # one write: Snakemake's own lines do not come between
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -4,7 +4,6 @@ Compares what a run produced with closed forms, with POT and with reference rang
 with a reason. Nothing that is checked is written here. (Whether the paper's sentences hold is asked in claims.py.)
 """
 
-import hashlib
 import json
 import math
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from claims_map import outcomes
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from paper_b_checks import check_adaptation, check_generation, check_planar
-from readers import data_spread, read_table, run_summary
+from readers import data_spread, read_json, read_table, run_summary, sha256
 
 # --- Figure 1 ---------------------------------------------------------------------------------------------------------
 
@@ -157,7 +156,7 @@ def check_figures(figures):
         figures: name -> (figure files, table files in the order they were drawn).
     """
     for name, (files, tables) in figures.items():
-        digest = "tables-sha256:" + ",".join(hashlib.sha256(Path(table).read_bytes()).hexdigest() for table in tables)
+        digest = "tables-sha256:" + ",".join(sha256(table) for table in tables)
         stale = [Path(file).name for file in files if digest.encode() not in Path(file).read_bytes()]
         yield row(
             f"figures/{name}.*: drawn from the tables that are there",
@@ -199,7 +198,7 @@ def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs
         preset: name of the preset that was run.
         outputs: paths by name: table, markdown.
     """
-    dataset = json.loads(Path(tables["dataset"]).read_text(encoding="utf-8"))
+    dataset = read_json(tables["dataset"])
     runs = [run_summary(folder) for folder in run_folders]
     _, collapsed_cost = data_spread(tables["train"], runs[0]["config"]["n_train"])
     rows = [
@@ -212,7 +211,7 @@ def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs
         *check_equations(tables["equations"]),
         *check_figures(figures),
     ]
-    claims = json.loads(Path(tables["claims"]).read_text(encoding="utf-8"))
+    claims = read_json(tables["claims"])
     write_json(Path(outputs["table"]), [asdict(r) for r in rows])
     with replacing(Path(outputs["markdown"])) as stream:
         stream.write(markdown(rows, claims, f"preset {preset}, data {dataset['label']}").encode())
