@@ -123,7 +123,7 @@ def asgd_round(
 
 def cost_spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> float:
     """Standard deviation of c(x_i, .) under nu, averaged over at most 16 of the points; in units of the cost."""
-    c = cost.matrix(x[:16], target.positive.y)
+    c = cost.matrix(x[:16], target.positive.points)
     mean = c @ target.positive.nu
     variance = (c - mean[:, None]).square() @ target.positive.nu
     return float(variance.sqrt().mean())

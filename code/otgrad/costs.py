@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _NAMED_POWERS = {"sqeuclidean": 2.0, "euclidean": 1.0}
+_NORM_BLOCK = 2**14  # atoms whose norms are taken at once: no second array of the size of y
 _DIRECT_DISTANCE_MAX_DIM = 16  # below, differences are formed one by one: no cancellation, and as fast
 
 
@@ -49,12 +50,13 @@ class Cost:
             return cls(p=_NAMED_POWERS[cost])
         return cls(p=float(cost))
 
-    def normalized(self, y: Tensor, nu: Tensor) -> Cost:
+    def normalized(self, y: Tensor, nu: Tensor, unit: float = 1.0) -> Cost:
         """Divide by sum_j nu_j ||y_j||^p, so that lam has the same meaning on every data set.
 
         Args:
-            y: atoms (n, d).
+            y: atoms (n, d), in multiples of unit.
             nu: their masses (n,), summing to 1.
+            unit: of y.
 
         Returns:
             the same cost with `scale` set; the raw cost's scale is replaced, not multiplied.
@@ -62,7 +64,9 @@ class Cost:
         Raises:
             ValueError: if all the mass sits at the origin.
         """
-        norms = torch.linalg.vector_norm(y, dim=1) ** self.p
+        blocks = (y[start : start + _NORM_BLOCK] for start in range(0, len(y), _NORM_BLOCK))
+        norms = torch.cat([torch.linalg.vector_norm(block.to(nu.dtype), dim=1) for block in blocks])
+        norms = (unit * norms) ** self.p
         scale = float((nu.double() * norms.double()).sum())
         if scale <= 0:
             raise ValueError("normalize = True: mean ||y||^p is 0; use normalize = False")

@@ -26,13 +26,14 @@ class SemiDiscreteOT:
     Maximises the semi-dual `F(psi) = E_x[psi^{c,lam}(x)] + <nu, psi>` (Houdard et al. 2021; Genevay et al. 2016).
 
     Args:
-        y: atoms (n, d); tensor or array. Floats keep their precision, integers become float32. The device of y is
-            the device of everything.
+        y: atoms (n, d); tensor or array. Floats and bytes (uint8) stay as they are, other integers become float32. The
+            device of y is the device of everything; points are float64 if y is, else float32.
         nu: masses (n,) >= 0 of any positive total, or None for uniform.
         lam: regularisation >= 0, in units of the cost (0: unregularised, hard assignments).
         cost: "sqeuclidean", "euclidean" or an exponent p of ||x - y||^p.
         normalize: divide the cost by sum_j nu_j ||y_j||^p; lam, psi and all values are then in those units.
         rule: step rule of the solver; the default needs no tuning.
+        unit: atom j is the point unit * y_j: 1 / 255 for images kept as bytes and points in [0, 1].
 
     Attributes:
         converged: whether the last fit met its tol; None without one.
@@ -59,18 +60,20 @@ class SemiDiscreteOT:
         cost: str | float | Cost = "sqeuclidean",
         normalize: bool = False,
         rule: StepRule | None = None,
+        unit: float = 1.0,
     ) -> None:
         """Check the data and set psi = 0."""
         if isinstance(lam, bool) or not 0 <= lam < math.inf:
             raise ValueError(f"lam = {lam}: give a finite number >= 0")
         y = torch.as_tensor(y)
-        y = y if y.is_floating_point() else y.float()
-        self.target = DiscreteMeasure.from_atoms(y, nu)
+        as_it_is = y.is_floating_point() or y.is_complex() or y.dtype == torch.uint8
+        y = y if as_it_is else y.float()
+        self.target = DiscreteMeasure.from_atoms(y, nu, unit)
         self.lam = float(lam)
         _warn_if_far_from_origin(self.target)
         self.cost = Cost.from_name(cost)
         if normalize:
-            self.cost = self.cost.normalized(self.target.y, self.target.nu)
+            self.cost = self.cost.normalized(self.target.y, self.target.nu, unit)
         self.rule = rule or StepRule()
         self.converged: bool | None = None
         self._state = AsgdState.zeros(self.target)
@@ -94,7 +97,7 @@ class SemiDiscreteOT:
         """Maximise the semi-dual by averaged stochastic ascent, from the present psi (a second call goes on).
 
         Args:
-            sampler: (batch_size, generator) -> fresh points x (b, d) with the dtype and device of y.
+            sampler: (batch_size, generator) -> fresh points x (b, d) with the dtype of psi and the device of y.
             batch_size: points per step.
             max_iter: number of steps.
             tol: stop once the L1 marginal error on 8 held-out batches is at most tol; looked at every 50 steps. With
@@ -187,7 +190,7 @@ class SemiDiscreteOT:
         psi, average = (state[key].to(self.target.nu) for key in ("psi", "average"))
         self._state = AsgdState(psi.clone(), average.clone(), int(state["k"]), float(state["spread"]))
         held_out = state["held_out"]
-        self._held_out = None if held_out is None else held_out.to(self.target.y)
+        self._held_out = None if held_out is None else held_out.to(self.target.nu)
 
     def _held_out_error(self) -> float:
         assert self._held_out is not None
@@ -200,20 +203,20 @@ class SemiDiscreteOT:
         return x
 
     def _check(self, x: Tensor) -> Tensor:
-        y = self.target.y
-        if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != y.shape[1]:
+        d, nu = self.target.y.shape[1], self.target.nu
+        if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != d:
             shape = tuple(getattr(x, "shape", ()))
-            raise ValueError(f"points have shape {shape}: give a tensor (b, {y.shape[1]}), as wide as y")
-        if x.dtype != y.dtype or x.device != y.device:
-            raise ValueError(f"points are {x.dtype} on {x.device}: give {y.dtype} on {y.device}, like y")
+            raise ValueError(f"points have shape {shape}: give a tensor (b, {d}), as wide as y")
+        if x.dtype != nu.dtype or x.device != nu.device:
+            raise ValueError(f"points are {x.dtype} on {x.device}: give {nu.dtype} on {nu.device}, like psi")
         return x
 
 
 def _warn_if_far_from_origin(target: DiscreteMeasure) -> None:
     """Warn where ||x||^2 + ||y||^2 - 2 <x, y> would cancel in y's precision: float32 loses 1e-4 at this offset."""
-    offset = float(target.y.mean(dim=0).square().sum())
+    offset = float((target.unit * target.y.mean(dim=0, dtype=target.nu.dtype)).square().sum())
     spread = float(target.y_sq.mean()) - offset
-    if target.y.dtype != torch.float64 and target.n > 1 and offset > 100 * max(spread, 0.0):
+    if target.nu.dtype != torch.float64 and target.n > 1 and offset > 100 * max(spread, 0.0):
         warnings.warn(
             "y lies far from the origin for float32: subtract its mean from y and from the samples, or use float64",
             stacklevel=3,

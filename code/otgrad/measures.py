@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+ATOM_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8)
+NORM_BLOCK = 2**14  # atoms whose norms are taken at once
 
 Sampler = Callable[[int, "torch.Generator | None"], Tensor]
 """A law one can draw from: (batch_size, generator) -> points (b, d)."""
@@ -18,9 +22,11 @@ class DiscreteMeasure:
     """Data law nu = sum_j nu_j delta_{y_j}.
 
     Attributes:
-        y: atoms (n, d), floating point.
-        nu: masses (n,), >= 0, summing to 1, same dtype and device as y. Atoms of zero mass are kept in
-            place but leave every transform and every sum.
+        y: atoms (n, d) in multiples of `unit`: floating point, or bytes (images as they are stored, a quarter of the
+            memory of float32).
+        nu: masses (n,), >= 0, summing to 1, on y's device; float64 if y is, else float32, which is then the dtype of
+            points, potentials and values. Atoms of zero mass are kept in place but leave every transform and sum.
+        unit: what one unit of y is worth: atom j is the point unit * y_j. 1 / 255 for bytes as images in [0, 1].
 
     Raises:
         ValueError: on a wrong shape, a non-finite entry, a negative mass, a total other than 1, or a positive
@@ -29,21 +35,24 @@ class DiscreteMeasure:
 
     y: Tensor
     nu: Tensor
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         """Check once, so that the kernels need not."""
         if self.y.ndim != 2 or 0 in self.y.shape:
             raise ValueError(f"y has shape {tuple(self.y.shape)}: give n >= 1 atoms as (n, d)")
-        if self.y.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"y has dtype {self.y.dtype}: convert it to float32 or float64")
+        if self.y.dtype not in ATOM_DTYPES:
+            raise ValueError(f"y has dtype {self.y.dtype}: convert it to float32, float64, float16, bfloat16 or uint8")
+        if not 0 < self.unit < math.inf:
+            raise ValueError(f"unit = {self.unit}: give a positive finite number")
         if self.nu.shape != (self.n,):
             raise ValueError(f"nu has shape {tuple(self.nu.shape)}: give one mass per atom, ({self.n},)")
-        if not bool(torch.isfinite(self.y.sum())):  # a nan or inf anywhere; isfinite(y) would copy y
+        if not bool(torch.isfinite(self.y.sum(dtype=self.nu.dtype))):  # a nan or inf anywhere; isfinite(y) copies y
             raise ValueError("y has entries that are not finite: remove or repair those atoms")
         _check_masses(self.nu)
 
     @classmethod
-    def from_atoms(cls, y: Tensor, nu: Tensor | None = None) -> DiscreteMeasure:
+    def from_atoms(cls, y: Tensor, nu: Tensor | None = None, unit: float = 1.0) -> DiscreteMeasure:
         """Build the measure from atoms (n, d) and masses (n,) of any positive total (None: uniform)."""
         if nu is None:
             nu = torch.ones(y.shape[:1], dtype=torch.float64, device=y.device)
@@ -51,17 +60,33 @@ class DiscreteMeasure:
         total = nu.sum()
         if not bool(torch.isfinite(total)) or float(total) <= 0:
             raise ValueError(f"nu sums to {float(total)}: give masses >= 0 with a positive finite total")
-        return cls(y, (nu / total).to(y.dtype))
+        return cls(y, (nu / total).to(torch.float64 if y.dtype == torch.float64 else torch.float32), unit)
 
     @property
     def n(self) -> int:
         """Number of atoms, those of zero mass included."""
         return self.y.shape[0]
 
+    @property
+    def points(self) -> Tensor:
+        """Atoms as points (n, d) of nu's dtype: y itself, or a copy where y is of another dtype or unit."""
+        return self.y if self.y.dtype == self.nu.dtype and self.unit == 1 else self.points_at(slice(None))
+
+    def points_at(self, atoms: Tensor | slice) -> Tensor:
+        """Some of the atoms as points of nu's dtype."""
+        y = self.y[atoms].to(self.nu.dtype)
+        return y if self.unit == 1 else self.unit * y
+
     @cached_property
     def y_sq(self) -> Tensor:
-        """Squared norms ||y_j||^2 (n,), without a second array of the size of y."""
-        return torch.linalg.vector_norm(self.y, dim=1).square()
+        """Squared norms ||y_j||^2 (n,), in blocks, without a second array of the size of y."""
+        blocks = (self.y[start : start + NORM_BLOCK].to(self.nu.dtype) for start in range(0, self.n, NORM_BLOCK))
+        return self.unit**2 * torch.cat([torch.linalg.vector_norm(block, dim=1).square() for block in blocks])
+
+    @cached_property
+    def mean_square(self) -> float:
+        """sum_j nu_j ||y_j||^2, the scale that a squared Euclidean cost is compared to."""
+        return float(torch.dot(self.nu, self.y_sq))
 
     @cached_property
     def support(self) -> Tensor | None:
@@ -71,7 +96,9 @@ class DiscreteMeasure:
     @cached_property
     def positive(self) -> DiscreteMeasure:
         """The same law without its atoms of zero mass."""
-        return self if self.support is None else DiscreteMeasure(self.y[self.support], self.nu[self.support])
+        if self.support is None:
+            return self
+        return DiscreteMeasure(self.y[self.support], self.nu[self.support], self.unit)
 
     def center(self, psi: Tensor) -> Tensor:
         """Fix the gauge: shift psi (n,) so that `<nu, psi> = 0`, and set it to 0 where there is no mass."""

@@ -150,8 +150,8 @@ class SemiDiscrete:
     def update(self, draw: Draw, batch_size: int, rng: torch.Generator) -> None:
         """Take `steps` psi-steps on fresh samples, or solve the problem between one batch of them and the atoms."""
         if self.steps == 0:
-            solution = solve_pool(draw(batch_size), None, self.target.y, self.target.nu, self.lam, self.cost)
-            self.state.average = solution.psi.to(self.target.y.dtype)
+            solution = solve_pool(draw(batch_size), None, self.target.points, self.target.nu, self.lam, self.cost)
+            self.state.average = solution.psi.to(self.target.nu.dtype)
             return
         problem = self.target, self.lam, self.cost, self.rule
         self.state = asgd_round(self.state, lambda: draw(batch_size), self.steps, *problem)

@@ -11,7 +11,7 @@ from otgrad.settings import ConfigError, resolve
 
 ROOT = Path(workflow.basedir)
 ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see the README
-PACKAGE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "code/otgrad").rglob("*.py"))
+PACKAGE = sorted(str(p.relative_to(ROOT)) for kind in ("py", "cpp") for p in (ROOT / "code/otgrad").rglob(f"*.{kind}"))
 
 try:
     SETTINGS = resolve(

@@ -21,7 +21,12 @@ PLOT_MODULES = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "style", "otg
 
 # The rooms a room may call. A room that is not listed may call none.
 ROOMS = {
-    "ctransform": {"costs", "measures"},
+    "kernels.reference": {"costs", "measures"},
+    "kernels.build": set(),
+    "kernels.packing": {"measures", "kernels.build"},
+    "kernels.cpu": {"costs", "measures", "kernels.build", "kernels.packing", "kernels.reference"},
+    "kernels.dispatch": {"costs", "measures", "kernels.build", "kernels.reference"},
+    "ctransform": {"costs", "measures", "kernels.dispatch", "kernels.reference"},
     "semidual": {"costs", "measures", "ctransform"},
     "asgd": {"costs", "measures", "ctransform"},
     "pool": {"costs", "measures"},

@@ -32,7 +32,7 @@ def test_integer_and_array_masses_are_read():
         (torch.zeros(2, 2, 2), None, "y has shape (2, 2, 2)"),
         (torch.zeros(2, 0), None, "y has shape (2, 0)"),
         (torch.zeros(3, 2, dtype=torch.int64), None, "y has dtype torch.int64"),
-        (torch.zeros(3, 2, dtype=torch.float16), None, "y has dtype torch.float16"),
+        (torch.zeros(3, 2, dtype=torch.complex64), None, "y has dtype torch.complex64"),
         (torch.tensor([[math.nan], [0.0]]), None, "y has entries that are not finite"),
         (torch.tensor([[math.inf], [0.0]]), None, "y has entries that are not finite"),
         (Y, [1.0, 1.0], "nu has shape (2,)"),

@@ -10,6 +10,7 @@ from otgrad.atomic import replacing, write_json
 from otgrad.generation import GenerationConfig, GenerationRun, Images, references
 from otgrad.images import load_npz
 from otgrad.joblog import job
+from otgrad.kernels.dispatch import choice
 from otgrad.runs import run_record
 from seed_tables import follow_seeds, write_seed_tables
 
@@ -39,7 +40,8 @@ def run(config, train_path, test_path, record_path, seeds, out_dir, device="cpu"
     with replacing(out / "samples.npz") as stream:
         np.savez(stream, **kept)
     data = json.loads(Path(record_path).read_text(encoding="utf-8"))
-    write_json(out / "run.json", run_record(config, data, torch.device(device), total) | {"seeds": list(seeds)})
+    record = run_record(config, data, torch.device(device), total)
+    write_json(out / "run.json", record | {"seeds": list(seeds), "kernel": choice(torch.device(device))})
 
 
 def pictures(training, images):

@@ -14,6 +14,7 @@ import torch
 
 from otgrad.atomic import replacing, write_csv, write_json
 from otgrad.joblog import job
+from otgrad.kernels.dispatch import choice
 from otgrad.measures import Uniform
 from otgrad.networks import LATENT_DIM
 from otgrad.runs import CheckpointFolder, OTConfig, run_record
@@ -42,6 +43,8 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
     y = torch.from_numpy(images[: config.n_train].reshape(config.n_train, -1)).to(device)
     digest = config.digest(record["sha256"]["train"])
     checkpoints = CheckpointFolder(Path(checkpoint_dir) / f"{config.name()}-{digest}")
+    kernel = choice(device)
+    print(f"kernel: {kernel}")
     with checkpoints.locked():
         result = train(config, y, images.shape[1:], checkpoints, digest, progress(config))
         seconds = result.timing[-1]["seconds"]
@@ -54,7 +57,7 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
             np.savez(stream, images=samples.reshape(N_SAMPLES, *images.shape[1:]))
         with replacing(out / "weights.pt") as stream:
             torch.save({"generator": result.generator.state_dict(), "psi": result.psi}, stream)
-        write_json(out / "run.json", run_record(config, record, device, seconds))
+        write_json(out / "run.json", run_record(config, record, device, seconds) | {"kernel": kernel})
         checkpoints.clear()
 
 

@@ -1,0 +1,150 @@
+"""Atoms as the compiled kernel wants them: integers, sorted, without their empty blocks."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from otgrad.kernels import build
+from otgrad.measures import DiscreteMeasure
+
+GROUP, WIDTH = 32, 256  # atoms of a group and of a tile, as in cpu.cpp
+SORTED_TOGETHER = 2**17  # atoms sorted at once: bounds the memory that sorting takes
+CHECKED_AT_ONCE = 2**12  # atoms looked at together
+
+
+@dataclass(eq=False)
+class Packed:
+    """n atoms of d integers in {0..255}, times unit.
+
+    Attributes:
+        integers: u (n, d), uint8, in the law's order.
+        unit: y = unit * u.
+        order: the atom at each place (n,), int32.
+        blocks: the non-empty blocks of 32 atoms x 4 coordinates, uint8.
+        ks: which 4 coordinates each block holds, int32.
+        starts: first block of each group (groups + 1,), int64.
+        nu: masses at each place (ld,), 0 beyond n; ld is n rounded up to whole groups.
+        y_sq, y_sum: ||y_j||^2 and sum_k y_jk in the law's order (n,).
+        tile_means: mean of each tile's atoms under nu (tiles, d).
+    """
+
+    integers: Tensor
+    unit: float
+    order: Tensor
+    blocks: Tensor
+    ks: Tensor
+    starts: Tensor
+    nu: Tensor
+    y_sq: Tensor
+    y_sum: Tensor
+    tile_means: Tensor
+
+    def __post_init__(self) -> None:
+        """Derive the sizes."""
+        self.n, self.d = self.integers.shape
+        self.fours, self.groups = math.ceil(self.d / 4), math.ceil(self.n / GROUP)
+        self.tiles, self.ld = math.ceil(self.n / WIDTH), self.groups * GROUP
+        self.order_long = self.order.long()
+        # what is left out weighs less than 1e-8 of the row's sum, which is at least the lightest mass
+        self.cut = min(60.0, 18 - math.log(float(self.nu[: self.n].min())))
+
+    def law_points(self, places: Tensor) -> Tensor:
+        """Atoms at the given places (b,) as points (b, d)."""
+        return self.unit * self.integers[self.order_long[places]].to(self.nu.dtype)
+
+
+def pack(law: DiscreteMeasure) -> Packed | None:
+    """Pack the atoms of a law; None if they are not small integers times a unit, up to float32's rounding."""
+    found = _as_integers(law)
+    if found is None:
+        return None
+    integers, unit = found
+    order = torch.cat([start + _similar(part) for start, part in _chunks(integers, SORTED_TOGETHER)]).int()
+    groups = math.ceil(law.n / GROUP)
+    counts = torch.empty(groups, dtype=torch.int64)
+    arguments = _p(integers), _p(order), ctypes.c_int64(law.n), ctypes.c_int64(integers.shape[1])
+    build.library().count_blocks(*arguments, _p(counts))
+    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    blocks, ks = _aligned_zeros(int(starts[-1]) * GROUP * 4), torch.empty(int(starts[-1]), dtype=torch.int32)
+    build.library().fill_blocks(*arguments, _p(starts), _p(blocks), _p(ks))
+    nu = torch.zeros(groups * GROUP)
+    nu[: law.n] = law.nu[order.long()]
+    y_sum = torch.cat([unit * part.sum(1, dtype=torch.float64) for _, part in _chunks(integers, CHECKED_AT_ONCE)])
+    means = _tile_means(integers, order.long(), nu, unit)
+    return Packed(integers, unit, order, blocks, ks, starts, nu, law.y_sq, y_sum.float(), means)
+
+
+def _as_integers(law: DiscreteMeasure) -> tuple[Tensor, float] | None:
+    """Write y = unit * integers, with the law's unit if y is of bytes, else with 1 / 255 or the least entry above 0."""
+    if law.y.dtype == torch.uint8:
+        return law.y.contiguous(), law.unit
+    if law.y.dtype != torch.float32 or law.unit != 1:
+        return None
+    for unit in (1 / 255, _least_positive(law.y)):
+        if _multiples(law.y[:64], unit) is not None:  # a look at a few first
+            parts = [_multiples(part, unit) for _, part in _chunks(law.y, CHECKED_AT_ONCE)]
+            whole = [part for part in parts if part is not None]
+            if len(whole) == len(parts):
+                return torch.cat(whole), unit
+    return None
+
+
+def _least_positive(y: Tensor) -> float:
+    parts = (torch.where(part > 0, part, math.inf).amin() for _, part in _chunks(y, CHECKED_AT_ONCE))
+    return float(torch.stack(list(parts)).amin())
+
+
+def _multiples(y: Tensor, unit: float) -> Tensor | None:
+    """Divide by unit, if that gives whole numbers in {0..255} up to float32's rounding."""
+    whole = torch.round(y / unit)
+    off = ((whole * unit - y).abs() <= 2e-7 * y.abs()).logical_not_()  # so that nan counts as off
+    return None if bool((off | (whole < 0) | (whole > 255)).any()) else whole.to(torch.uint8)
+
+
+def _similar(integers: Tensor) -> Tensor:
+    """Order atoms so that those whose non-zero blocks are alike stand together: halve along principal directions."""
+    n, d = integers.shape
+    fours = torch.nn.functional.pad(integers, (0, -d % 4)).view(n, -1, 4)
+    mask = (fours.amax(dim=2) > 0).float()
+    order, rng = torch.arange(n), torch.Generator().manual_seed(0)
+    size = GROUP * 2 ** max(0, math.ceil(math.log2(n / GROUP)))
+    while size > GROUP:
+        parts = math.ceil(n / size)
+        rows = torch.nn.functional.pad(mask[order], (0, 0, 0, parts * size - n)).view(parts, size, -1)
+        mean = rows.mean(dim=1, keepdim=True)
+        axis = torch.randn(parts, mask.shape[1], 1, generator=rng)
+        for _ in range(3):  # power iterations
+            axis = rows.mT @ (rows @ axis) - size * mean.mT @ (mean @ axis)
+            axis /= axis.norm(dim=1, keepdim=True) + 1e-9
+        along = (rows @ axis).view(-1)[:n].argsort(stable=True)
+        part = torch.arange(n) // size
+        order, size = order[along[part[along].argsort(stable=True)]], size // 2
+    return order
+
+
+def _tile_means(integers: Tensor, order: Tensor, nu: Tensor, unit: float) -> Tensor:
+    means = []
+    for start in range(0, len(order), WIDTH):
+        places = order[start : start + WIDTH]
+        mass = nu[start : start + len(places)]
+        means.append(unit / mass.sum() * (mass @ integers[places].float()))
+    return torch.stack(means)
+
+
+def _chunks(rows: Tensor, size: int):
+    return ((start, rows[start : start + size]) for start in range(0, len(rows), size))
+
+
+def _aligned_zeros(size: int) -> Tensor:
+    raw = torch.zeros(size + 64, dtype=torch.uint8)
+    offset = -raw.data_ptr() % 64
+    return raw[offset : offset + size]
+
+
+def _p(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
