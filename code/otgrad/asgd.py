@@ -26,6 +26,7 @@ from otgrad.costs import Cost
 from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
 
+SPREAD_ATOMS = 1024  # on which the spread is measured
 SPREAD_FRACTION = 0.3  # of the spread S; 0.1 is slower, 1 too noisy (MNIST, lam = 0 and 0.001)
 
 
@@ -95,7 +96,7 @@ def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, 
     _, grad = psi_step(x, target, state.psi, lam, cost)
     state.k += 1
     state.psi += _increment(grad, target, lam, rule, state, len(x))
-    if not bool(torch.isfinite(state.psi).all()):
+    if not math.isfinite(float(state.psi.sum())):
         reason = "the points are not finite" if not bool(torch.isfinite(x).all()) else f"lower the step c = {rule.c}"
         raise FloatingPointError(f"psi is not finite after inner step {state.k}: {reason}")
     if rule.averaging is None:
@@ -122,17 +123,22 @@ def asgd_round(
 
 
 def cost_spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> float:
-    """Standard deviation of c(x_i, .) under nu, averaged over at most 16 of the points; in units of the cost."""
-    c = cost.matrix(x[:16], target.positive.points)
-    mean = c @ target.positive.nu
-    variance = (c - mean[:, None]).square() @ target.positive.nu
+    """Standard deviation of c(x_i, .) under nu, averaged over at most 16 of the points; in units of the cost.
+
+    Of more than 1,024 atoms every other, third, ... is taken, which leaves about 3% of sampling error.
+    """
+    law = target.positive
+    some = slice(None, None, math.ceil(law.n / SPREAD_ATOMS))
+    c, nu = cost.matrix(x[:16], law.points_at(some)), law.nu[some] / law.nu[some].sum()
+    mean = c @ nu
+    variance = (c - mean[:, None]).square() @ nu
     return float(variance.sqrt().mean())
 
 
 def _increment(grad: Tensor, target: DiscreteMeasure, lam: float, rule: StepRule, state: AsgdState, b: int) -> Tensor:
     if rule.kind == "plain":
         return rule.c / state.k**rule.power * grad
-    per_mass = torch.where(target.nu > 0, 1 / target.nu, 0.0)
+    per_mass = target.per_mass
     if rule.kind == "scaled":
         noise_step = SPREAD_FRACTION * state.spread * (per_mass.clamp(max=b) * per_mass).sqrt()
         return rule.c / state.k**rule.power * torch.maximum(lam * per_mass, noise_step) * grad

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 ATOM_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8)
-NORM_BLOCK = 2**14  # atoms whose norms are taken at once
+BLOCK = 2**14  # atoms
 
 Sampler = Callable[[int, "torch.Generator | None"], Tensor]
 """A law one can draw from: (batch_size, generator) -> points (b, d)."""
@@ -47,7 +47,7 @@ class DiscreteMeasure:
             raise ValueError(f"unit = {self.unit}: give a positive finite number")
         if self.nu.shape != (self.n,):
             raise ValueError(f"nu has shape {tuple(self.nu.shape)}: give one mass per atom, ({self.n},)")
-        if not bool(torch.isfinite(self.y.sum(dtype=self.nu.dtype))):  # a nan or inf anywhere; isfinite(y) copies y
+        if not all(math.isfinite(float(block.sum())) for block in self.blocks()):  # isfinite(y) would copy y
             raise ValueError("y has entries that are not finite: remove or repair those atoms")
         _check_masses(self.nu)
 
@@ -77,16 +77,24 @@ class DiscreteMeasure:
         y = self.y[atoms].to(self.nu.dtype)
         return y if self.unit == 1 else self.unit * y
 
+    def blocks(self) -> Iterator[Tensor]:
+        """The points in blocks of BLOCK atoms, so that whole passes need no second array of the size of y."""
+        return (self.points_at(slice(start, start + BLOCK)) for start in range(0, self.n, BLOCK))
+
     @cached_property
     def y_sq(self) -> Tensor:
-        """Squared norms ||y_j||^2 (n,), in blocks, without a second array of the size of y."""
-        blocks = (self.y[start : start + NORM_BLOCK].to(self.nu.dtype) for start in range(0, self.n, NORM_BLOCK))
-        return self.unit**2 * torch.cat([torch.linalg.vector_norm(block, dim=1).square() for block in blocks])
+        """Squared norms ||y_j||^2 (n,)."""
+        return torch.cat([torch.linalg.vector_norm(block, dim=1).square() for block in self.blocks()])
 
     @cached_property
     def mean_square(self) -> float:
         """sum_j nu_j ||y_j||^2, the scale that a squared Euclidean cost is compared to."""
         return float(torch.dot(self.nu, self.y_sq))
+
+    @cached_property
+    def per_mass(self) -> Tensor:
+        """1 / nu_j (n,), and 0 where there is no mass."""
+        return torch.where(self.nu > 0, 1 / self.nu, 0.0)
 
     @cached_property
     def support(self) -> Tensor | None:

@@ -56,7 +56,6 @@ def packed(law: DiscreteMeasure) -> Packed | None:
     return _packed[law]
 
 
-@torch.no_grad()
 def psi_step(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor) -> tuple[Tensor, Tensor]:
     """Compute psi^{c,lam}(x_i) (b,) and the marginal p_j = sum_i w_i pi_j(x_i) (n,), for atoms of positive mass."""
     atoms = _of(law)
@@ -77,7 +76,6 @@ def psi_step(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cos
     return values, marginal
 
 
-@torch.no_grad()
 def x_grad(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:
     """Compute psi^{c,lam}(x_i) (b,) and its gradient 2 (x_i - sum_j pi_j(x_i) y_j) / scale (b, d)."""
     atoms = _of(law)

@@ -14,6 +14,7 @@ from otgrad.measures import DiscreteMeasure
 
 GROUP, WIDTH = 32, 256  # atoms of a group and of a tile, as in cpu.cpp
 SORTED_TOGETHER = 2**17  # atoms sorted at once: bounds the memory that sorting takes
+DENSE = 0.9  # part of blocks with an entry above which sorting gains nothing
 CHECKED_AT_ONCE = 2**12  # atoms looked at together
 
 
@@ -74,9 +75,11 @@ def pack(law: DiscreteMeasure) -> Packed | None:
     build.library().fill_blocks(*arguments, _p(starts), _p(blocks), _p(ks))
     nu = torch.zeros(groups * GROUP)
     nu[: law.n] = law.nu[order.long()]
-    y_sum = torch.cat([unit * part.sum(1, dtype=torch.float64) for _, part in _chunks(integers, CHECKED_AT_ONCE)])
+    y_sum = torch.empty(law.n)  # filled in place: small results kept between large ones would scatter the heap
+    for start, part in _chunks(integers, CHECKED_AT_ONCE):
+        y_sum[start : start + len(part)] = unit * part.sum(1, dtype=torch.int32)
     means = _tile_means(integers, order.long(), nu, unit)
-    return Packed(integers, unit, order, blocks, ks, starts, nu, law.y_sq, y_sum.float(), means)
+    return Packed(integers, unit, order, blocks, ks, starts, nu, law.y_sq, y_sum, means)
 
 
 def _as_integers(law: DiscreteMeasure) -> tuple[Tensor, float] | None:
@@ -87,10 +90,14 @@ def _as_integers(law: DiscreteMeasure) -> tuple[Tensor, float] | None:
         return None
     for unit in (1 / 255, _least_positive(law.y)):
         if _multiples(law.y[:64], unit) is not None:  # a look at a few first
-            parts = [_multiples(part, unit) for _, part in _chunks(law.y, CHECKED_AT_ONCE)]
-            whole = [part for part in parts if part is not None]
-            if len(whole) == len(parts):
-                return torch.cat(whole), unit
+            integers = torch.empty(law.y.shape, dtype=torch.uint8)
+            for start, part in _chunks(law.y, CHECKED_AT_ONCE):
+                whole = _multiples(part, unit)
+                if whole is None:
+                    break
+                integers[start : start + len(part)] = whole
+            else:
+                return integers, unit
     return None
 
 
@@ -112,6 +119,8 @@ def _similar(integers: Tensor) -> Tensor:
     fours = torch.nn.functional.pad(integers, (0, -d % 4)).view(n, -1, 4)
     mask = (fours.amax(dim=2) > 0).float()
     order, rng = torch.arange(n), torch.Generator().manual_seed(0)
+    if float(mask.mean()) > DENSE:
+        return order
     size = GROUP * 2 ** max(0, math.ceil(math.log2(n / GROUP)))
     while size > GROUP:
         parts = math.ceil(n / size)

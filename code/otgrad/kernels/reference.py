@@ -26,7 +26,6 @@ def covers(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> bool:
     return True
 
 
-@torch.no_grad()
 def psi_step(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor) -> tuple[Tensor, Tensor]:
     """Compute psi^{c,lam}(x_i) (b,) and the marginal p_j = sum_i w_i pi_j(x_i) (n,), for atoms of positive mass."""
     values, marginal = torch.empty_like(w), torch.zeros_like(psi)
@@ -43,7 +42,6 @@ def psi_step(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cos
     return values, marginal if lam == 0 else marginal.mul_(law.nu)
 
 
-@torch.no_grad()
 def x_grad(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:
     """Compute psi^{c,lam}(x_i) (b,) and its gradient sum_j pi_j(x_i) grad_x c(x_i, y_j) (b, d)."""
     values, grads = x.new_empty(len(x)), torch.empty_like(x)
