@@ -32,6 +32,7 @@ include: "code/rules/present.smk"
 include: "code/rules/report.smk"
 include: "code/rules/gallery.smk"
 include: "code/rules/reuse.smk"
+include: "code/rules/benchmark.smk"
 include: "code/rules/targets.smk"
 
 

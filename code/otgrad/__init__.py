@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from otgrad.asgd import StepRule
     from otgrad.costs import Cost
     from otgrad.estimator import SemiDiscreteOT
+    from otgrad.fixed_source import solve_fixed_source
     from otgrad.measures import DiscreteMeasure
     from otgrad.pool import solve_pool
 
 __version__ = "0.1.0"
-__all__ = ["Cost", "DiscreteMeasure", "SemiDiscreteOT", "StepRule", "solve_pool"]
+__all__ = ["Cost", "DiscreteMeasure", "SemiDiscreteOT", "StepRule", "solve_fixed_source", "solve_pool"]
 
 _ROOMS = {
     "Cost": "costs",
     "DiscreteMeasure": "measures",
     "SemiDiscreteOT": "estimator",
     "StepRule": "asgd",
+    "solve_fixed_source": "fixed_source",
     "solve_pool": "pool",
 }
 

@@ -23,7 +23,12 @@ PLOT_MODULES = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "style", "otg
 ROOMS = {
     "kernels.reference": {"costs", "measures"},
     "kernels.build": set(),
-    "kernels.packing": {"measures", "kernels.build"},
+    "kernels.integers": {"measures"},
+    "kernels.packing": {"measures", "kernels.build", "kernels.integers"},
+    "kernels.cuda_parts": set(),
+    "kernels.cuda_programs": {"kernels.cuda_parts"},
+    "kernels.cuda_atoms": {"measures", "kernels.integers"},
+    "kernels.cuda": {"costs", "measures", "kernels.cuda_atoms", "kernels.cuda_programs"},
     "kernels.cpu": {"costs", "measures", "kernels.build", "kernels.packing", "kernels.reference"},
     "kernels.dispatch": {"costs", "measures", "kernels.build", "kernels.reference"},
     "ctransform": {"costs", "measures", "kernels.dispatch", "kernels.reference"},

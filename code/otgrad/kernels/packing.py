@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from otgrad.kernels import build
+from otgrad.kernels.integers import CHECKED_AT_ONCE, as_bytes
 from otgrad.measures import DiscreteMeasure
 
 GROUP, WIDTH = 32, 256  # atoms of a group and of a tile, as in cpu.cpp
 SORTED_TOGETHER = 2**17  # atoms sorted at once: bounds the memory that sorting takes
 DENSE = 0.9  # part of blocks with an entry above which sorting gains nothing
-CHECKED_AT_ONCE = 2**12  # atoms looked at together
 
 
 @dataclass(eq=False)
@@ -61,7 +61,7 @@ class Packed:
 
 def pack(law: DiscreteMeasure) -> Packed | None:
     """Pack the atoms of a law; None if they are not small integers times a unit, up to float32's rounding."""
-    found = _as_integers(law)
+    found = as_bytes(law)
     if found is None:
         return None
     integers, unit = found
@@ -80,37 +80,6 @@ def pack(law: DiscreteMeasure) -> Packed | None:
         y_sum[start : start + len(part)] = unit * part.sum(1, dtype=torch.int32)
     means = _tile_means(integers, order.long(), nu, unit)
     return Packed(integers, unit, order, blocks, ks, starts, nu, law.y_sq, y_sum, means)
-
-
-def _as_integers(law: DiscreteMeasure) -> tuple[Tensor, float] | None:
-    """Write y = unit * integers, with the law's unit if y is of bytes, else with 1 / 255 or the least entry above 0."""
-    if law.y.dtype == torch.uint8:
-        return law.y.contiguous(), law.unit
-    if law.y.dtype != torch.float32 or law.unit != 1:
-        return None
-    for unit in (1 / 255, _least_positive(law.y)):
-        if _multiples(law.y[:64], unit) is not None:  # a look at a few first
-            integers = torch.empty(law.y.shape, dtype=torch.uint8)
-            for start, part in _chunks(law.y, CHECKED_AT_ONCE):
-                whole = _multiples(part, unit)
-                if whole is None:
-                    break
-                integers[start : start + len(part)] = whole
-            else:
-                return integers, unit
-    return None
-
-
-def _least_positive(y: Tensor) -> float:
-    parts = (torch.where(part > 0, part, math.inf).amin() for _, part in _chunks(y, CHECKED_AT_ONCE))
-    return float(torch.stack(list(parts)).amin())
-
-
-def _multiples(y: Tensor, unit: float) -> Tensor | None:
-    """Divide by unit, if that gives whole numbers in {0..255} up to float32's rounding."""
-    whole = torch.round(y / unit)
-    off = ((whole * unit - y).abs() <= 2e-7 * y.abs()).logical_not_()  # so that nan counts as off
-    return None if bool((off | (whole < 0) | (whole > 255)).any()) else whole.to(torch.uint8)
 
 
 def _similar(integers: Tensor) -> Tensor:

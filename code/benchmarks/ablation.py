@@ -1,0 +1,190 @@
+"""What each lever of the fixed-source schedule gains: passes and seconds to a relative gap, one changed at a time.
+
+python code/benchmarks/ablation.py [--pool 30000 --n 10000] [--lam 0.1 0.02 0.005] [--out ablation.csv]
+
+Columns of the CSV: lever; lam; gap (relative to F*); passes over the pool and seconds of the solver until the first
+look with at most that gap (empty: not within --passes), found by bisection, as if gaps only fell. Looks are taken at
+fixed numbers of passes and cost the solver nothing. F* is the largest value at the end of an arm or of a run of
+--reference passes, whose certificate is printed. Pool: blurred images that are not among the atoms; random points
+without --data.
+"""
+
+import argparse
+import bisect
+import csv
+import itertools
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from otgrad.asgd import AsgdState, StepRule, asgd_step
+from otgrad.block_ascent import BlockRule
+from otgrad.costs import Cost
+from otgrad.ctransform import psi_step
+from otgrad.fixed_source import solve_fixed_source
+from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import objective
+
+LOOKS = (0.02, 0.035, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
+GAPS = (1e-2, 3e-3, 1e-3)
+BATCH = 200  # of the stochastic arms that are not ours
+STEP_RULES = {
+    "authors: constant step 5, no average": StepRule("plain", 5.0, 0.0, None),
+    "step n lam / sqrt(k), polynomial average": StepRule("scaled"),
+    "online Sinkhorn": StepRule("sinkhorn"),
+    "step n lam / sqrt(k), lam decreasing": StepRule("scaled", anneal=0.13),
+    "online Sinkhorn, lam decreasing": StepRule("sinkhorn", anneal=0.13),
+}
+SAGA = "online Sinkhorn, then SAGA"
+BLOCK_RULES = {
+    SAGA: BlockRule(),
+    f"{SAGA}, without lam decreasing": BlockRule(anneal=0.0),
+    f"{SAGA}, without its correction": BlockRule(saga=False),
+    f"{SAGA}, without small batches at large lam": BlockRule(most_pieces=1),
+    f"{SAGA}, without averaging": BlockRule(window=1e-3),
+    f"{SAGA}, without joining blocks": BlockRule(agree=-1.0),
+    f"{SAGA}, 15 blocks": BlockRule(blocks=15),
+    f"{SAGA}, 60 blocks": BlockRule(blocks=60),
+}
+
+
+class Looks:
+    """Snapshots (passes, seconds of the solver, psi) at the first step past each entry of LOOKS."""
+
+    def __init__(self, most):
+        """Start the clock."""
+        self.most, self.taken, self.seconds, self.start = most, [], 0.0, time.perf_counter()
+
+    def __call__(self, psi, passes):
+        """Take a snapshot if one is due; the time of the copy does not count."""
+        self.seconds += time.perf_counter() - self.start
+        due = sum(look <= passes + 1e-9 for look in LOOKS)
+        if due > sum(look <= (self.taken[-1][0] if self.taken else 0) + 1e-9 for look in LOOKS):
+            self.taken.append((passes, self.seconds, psi.clone()))
+        self.start = time.perf_counter()
+
+
+def problem(data, m, n):
+    """Pool x (m, d) and atoms y (n, d), float32."""
+    rng = np.random.default_rng(0)
+    images = np.load(data)["images"] if Path(data).exists() else np.empty((0, 28, 28), np.uint8)
+    if len(images) < m + n:
+        points = rng.random((m + n, 20), dtype=np.float32)
+        return torch.from_numpy(0.5 + 0.5 * points[n:]), torch.from_numpy(points[:n]), "random"
+    y, sharp = images[:n], np.pad(images[n : n + m].astype(np.float32), ((0, 0), (1, 1), (1, 1)))
+    x = sum(sharp[:, i : i + 28, j : j + 28] for i in range(3) for j in range(3)) / 9
+    x, y = (torch.from_numpy(part.reshape(len(part), -1).astype(np.float32) / 255) for part in (x, y))
+    return x, y, "MNIST"
+
+
+def stochastic(rule):
+    """Arm: steps of a StepRule on fresh batches of the pool."""
+
+    def run(x, target, lam, cost, looks):
+        state, rng, steps = AsgdState.zeros(target), torch.Generator().manual_seed(0), 0
+        while steps * BATCH < looks.most * len(x):
+            batch = x[torch.randint(len(x), (BATCH,), generator=rng)]
+            asgd_step(state, batch, target, lam, cost, rule)
+            steps += 1
+            looks(state.average, steps * BATCH / len(x))
+
+    return run
+
+
+def blocks(rule):
+    """Arm: the fixed-source solver's passes with one lever changed, without certificates and active set."""
+
+    def run(x, target, lam, cost, looks):
+        solve_fixed_source(x, target, lam, cost, None, max_passes=looks.most, watch=looks, rule=rule)
+
+    return run
+
+
+def active_set(x, target, lam, cost, looks):
+    """Arm: the fixed-source solver as it is, to a certified gap of 1e-3; certificates count from their end on."""
+    solve_fixed_source(x, target, lam, cost, 1e-3, max_passes=looks.most, watch=looks)
+
+
+def sinkhorn(x, target, lam, cost, looks):
+    """Arm: full-pool Sinkhorn."""
+    psi = torch.zeros_like(target.nu)
+    for passes in range(1, int(looks.most) + 1):
+        grad = psi_step(x, target, psi, lam, cost)[1]
+        psi = psi - lam * ((target.nu - grad) / target.nu).clamp(min=1e-30).log()
+        looks(psi, passes)
+
+
+def lbfgs(x, target, lam, cost, looks):
+    """Arm: torch's L-BFGS on the full pool."""
+    psi = torch.zeros_like(target.nu, requires_grad=True)
+    optimizer = torch.optim.LBFGS([psi], max_iter=10**6, max_eval=int(looks.most), line_search_fn="strong_wolfe")
+    optimizer.param_groups[0].update(tolerance_grad=0, tolerance_change=0)
+    looked = itertools.count(1)
+
+    def closure():
+        value, grad = objective(x, target, psi.detach(), lam, cost)
+        psi.grad = -target.n * grad  # an inverse curvature of order lam
+        looks(psi.detach(), next(looked))
+        return -target.n * value
+
+    optimizer.step(closure)
+
+
+ARMS = {name: stochastic(rule) for name, rule in STEP_RULES.items()}
+ARMS |= {"Sinkhorn on the pool": sinkhorn, "L-BFGS on the pool": lbfgs}
+ARMS |= {"online Sinkhorn, then active set": active_set}
+ARMS |= {name: blocks(rule) for name, rule in BLOCK_RULES.items()}
+
+
+def first_looks(curve, value, best):
+    """For each of GAPS the first snapshot with at most that gap: (passes, seconds), or two empty strings."""
+    for gap in GAPS:
+        at = bisect.bisect_left(range(len(curve)), True, key=lambda i, gap=gap: best - value(i) <= gap * abs(best))
+        yield gap, *((format(v, ".3g") for v in curve[at][:2]) if at < len(curve) else ("", ""))
+
+
+def rows_of(names, x, target, lam, cost, arguments):
+    """Run the arms and the reference; return rows lever, lam, gap, passes, seconds."""
+    curves = {}
+    for name in names:
+        looks = Looks(arguments.passes)
+        ARMS[name](x, target, lam, cost, looks)
+        values = cache(lambda i, taken=looks.taken: float(objective(x, target, taken[i][2], lam, cost)[0]))
+        curves[name] = looks.taken, values
+        print(f"lam = {lam}: {name}: {looks.seconds:.3g} s, F = {values(-1):.6f}", file=sys.stderr, flush=True)
+    reference = solve_fixed_source(x, target, lam, cost, 1e-4, max_passes=arguments.reference)
+    best = max([reference.value, *(values(-1) for _, values in curves.values())])
+    bound = reference.gap + (reference.value - best) / abs(best)
+    print(f"lam = {lam}: F* = {best:.6f}, certified to {bound:.1e}", file=sys.stderr, flush=True)
+    return [[name, lam, *row] for name, (curve, values) in curves.items() for row in first_looks(curve, values, best)]
+
+
+def main():
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="results/data/train.npz")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pool", type=int, default=2000)
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--lam", type=float, nargs="+", default=[0.1, 0.02, 0.005])
+    parser.add_argument("--passes", type=float, default=6)
+    parser.add_argument("--reference", type=float, default=30, help="passes of the run for F*")
+    parser.add_argument("--levers", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--out", default="", help="CSV file (default: standard output)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    x, y, source = problem(arguments.data, arguments.pool, arguments.n)
+    target = DiscreteMeasure.from_atoms(y)
+    cost = Cost().normalized(y, target.nu)
+    print(f"{source}, m = {len(x)}, n = {len(y)}, {arguments.threads} threads", file=sys.stderr, flush=True)
+    rows = [row for lam in arguments.lam for row in rows_of(arguments.levers, x, target, lam, cost, arguments)]
+    with open(arguments.out, "w", newline="") if arguments.out else sys.stdout as file:
+        csv.writer(file).writerows([["lever", "lam", "gap", "passes", "seconds"], *rows])
+
+
+if __name__ == "__main__":
+    main()

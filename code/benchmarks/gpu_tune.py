@@ -1,0 +1,80 @@
+"""Time the CUDA kernel's programs with other blocks than its own, on a GPU: one psi-step, one x-gradient.
+
+python code/benchmarks/gpu_tune.py [--b 200] [--data results/data/train.npz]
+
+Each line is one change of otgrad.kernels.cuda.BLOCKS: median and quartiles of a captured step, its time divided by that
+of the blocks as they are, and the largest difference of its result from theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+
+from gpu import make_cell, time_calls
+from gpu_arms import graph_arm
+from otgrad.kernels import cuda
+
+
+def shape(b: int, n: int, d: int, warps: int, stages: int) -> dict[str, int]:
+    """Blocks of a program: points, atoms, coordinates, warps, stages of its pipeline."""
+    return {"BLOCK_B": b, "BLOCK_N": n, "BLOCK_D": d, "num_warps": warps, "num_stages": stages}
+
+
+TRIALS = {
+    "sums": [(128, 256, 64, 8, 2), (128, 256, 32, 8, 4), (128, 128, 64, 8, 3), (128, 128, 64, 8, 4)]
+    + [(64, 256, 64, 8, 3), (64, 256, 64, 4, 3), (64, 128, 64, 4, 3), (64, 128, 64, 4, 4), (128, 64, 64, 4, 4)]
+    + [(256, 128, 64, 8, 3), (64, 64, 64, 4, 4)],
+    "marginal": [
+        (16, 128, 64, 4, 1),
+        (64, 128, 64, 4, 1),
+        (32, 256, 64, 4, 1),
+        (32, 64, 64, 2, 1),
+        (16, 256, 64, 8, 1),
+    ],
+    "means": [(128, 64, 128, 8, 2), (128, 64, 128, 8, 4), (128, 32, 128, 8, 4), (128, 32, 256, 8, 3)]
+    + [(64, 64, 128, 4, 3), (64, 64, 256, 8, 3), (64, 32, 256, 8, 4), (128, 64, 64, 8, 3), (128, 64, 256, 8, 2)],
+}
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="results/data/train.npz")
+    parser.add_argument("--b", type=int, default=200)
+    parser.add_argument("--n", type=int, default=60_000)
+    parser.add_argument("--lam", type=float, default=0.01)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("no CUDA device: blocks can only be timed on an NVIDIA GPU")
+    for name, trials in TRIALS.items():
+        cell = make_cell(options, "cuda", "x" if name == "means" else "psi", options.b, options.n, options.lam)
+        own, usual = cuda.BLOCKS[name], graph_arm(cell)
+        expected = usual()[1].clone()
+        for trial in trials:
+            cuda.BLOCKS[name] = shape(*trial)
+            try:
+                step = graph_arm(cell)
+                difference = float((step()[1] - expected).abs().max())
+            except Exception as error:  # too much shared memory, most often
+                print(f"{name:9} {trial!s:24} {type(error).__name__}: {error}".split("\n")[0][:120], flush=True)
+                continue
+            finally:
+                cuda.BLOCKS[name] = own
+            pairs = [
+                [time_calls(f, 50, cell.x.device, wall=False) for f in (step, usual)] for _ in range(options.rounds)
+            ]
+            low, median, high = np.percentile([mine for mine, _ in pairs], [25, 50, 75])
+            ratio = np.median([mine / theirs for mine, theirs in pairs])
+            print(
+                f"{name:9} {trial!s:24} {median:.4f} ms ({low:.4f} to {high:.4f})  {ratio:.3f} x {tuple(own.values())}"
+                f"  difference {difference:.1e}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

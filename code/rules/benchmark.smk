@@ -1,0 +1,147 @@
+# How fast the library is beside its peers: uv run --group peers snakemake --cores 1 benchmark. Not part of rule all.
+# Peers that are not installed are named as such in the tables. TRACK_MINUTES bound the time.
+TRACKS = "results/tracks"
+TRACK_CODE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "code/benchmarks").glob("*.py"))
+TRACK_CODE += PACKAGE
+TRACK_THREADS = 2
+TRACK_MINUTES = {"a": 7.5, "b": 9.5, "c": 2.5, "d": 3}  # after these no measurement is begun; what is left out is named
+
+
+rule benchmark_a:
+    input:
+        code=TRACK_CODE,
+        train=rules.data.output.train,
+        test=rules.data.output.test,
+    output:
+        table=f"{TRACKS}/track_a.csv",
+        record=f"{TRACKS}/track_a.json",
+    log:
+        "logs/benchmark_a.log",
+    benchmark:
+        "results/benchmarks/benchmark_a.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1000  # all cores there are: nothing else runs beside it
+    params:
+        threads=TRACK_THREADS,
+        minutes=TRACK_MINUTES["a"],
+    message:
+        "Track A: one step beside its peers"
+    shell:
+        f"{sys.executable} code/benchmarks/track_a.py --data {{input.train}} --output {{output.table}}"
+        " --threads {params.threads} --minutes {params.minutes} > {log} 2>&1"
+
+
+rule benchmark_b:
+    input:
+        code=TRACK_CODE,
+        train=rules.data.output.train,
+    output:
+        table=f"{TRACKS}/track_b.csv",
+        record=f"{TRACKS}/track_b.json",
+        curves=f"{TRACKS}/track_b_curves.csv",
+    log:
+        "logs/benchmark_b.log",
+    benchmark:
+        "results/benchmarks/benchmark_b.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1000
+    params:
+        options="--track b",
+        threads=TRACK_THREADS,
+        minutes=TRACK_MINUTES["b"],
+        cache=f"{TRACKS}/cache",
+    message:
+        "Track B: solvers on a fixed source"
+    shell:
+        f"{sys.executable} code/benchmarks/track_b.py {{params.options}} --data {{input.train}}"
+        " --output {output.table} --cache {params.cache} --threads {params.threads} --minutes {params.minutes}"
+        " > {log} 2>&1"
+
+
+use rule benchmark_b as benchmark_c with:
+    output:
+        table=f"{TRACKS}/track_c.csv",
+        record=f"{TRACKS}/track_c.json",
+        curves=f"{TRACKS}/track_c_curves.csv",
+    log:
+        "logs/benchmark_c.log",
+    benchmark:
+        "results/benchmarks/benchmark_c.tsv"
+    params:
+        options="--track c",
+        threads=TRACK_THREADS,
+        minutes=TRACK_MINUTES["c"],
+        cache=f"{TRACKS}/cache",
+    message:
+        "Track C: solvers on a pool smaller than the data"
+
+
+rule benchmark_d:
+    input:
+        code=TRACK_CODE,
+        train=rules.data.output.train,
+    output:
+        table=f"{TRACKS}/track_d.csv",
+        record=f"{TRACKS}/track_d.json",
+        curves=f"{TRACKS}/track_d_curves.csv",
+    log:
+        "logs/benchmark_d.log",
+    benchmark:
+        "results/benchmarks/benchmark_d.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1000
+    params:
+        threads=TRACK_THREADS,
+        minutes=TRACK_MINUTES["d"],
+    message:
+        "Track D: training by the authors' schedules and ours"
+    shell:
+        f"{sys.executable} code/benchmarks/track_d.py --data {{input.train}} --output {{output.table}}"
+        " --threads {params.threads} --minutes {params.minutes} > {log} 2>&1"
+
+
+rule benchmark_levers:
+    input:
+        code=TRACK_CODE,
+        train=rules.data.output.train,
+    output:
+        table=f"{TRACKS}/levers.csv",
+    log:
+        "logs/benchmark_levers.log",
+    benchmark:
+        "results/benchmarks/benchmark_levers.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1000
+    params:
+        threads=TRACK_THREADS,
+    message:
+        "What each lever of the fixed-source solver gains"
+    shell:
+        f"{sys.executable} code/benchmarks/ablation.py --data {{input.train}} --out {{output.table}} --pool 30000"
+        " --n 10000 --threads {params.threads} > {log} 2>&1"
+
+
+rule benchmark:
+    input:
+        code=sources("scripts/plot/benchmark.py"),
+        a=rules.benchmark_a.output.table,
+        b=rules.benchmark_b.output.curves,
+        c=rules.benchmark_c.output.curves,
+        d=rules.benchmark_d.output.curves,
+        levers=rules.benchmark_levers.output.table,
+    output:
+        figure("benchmark"),
+    log:
+        "logs/benchmark.log",
+    conda:
+        ENVIRONMENT
+    params:
+        stamp=f"{TRACK_THREADS} threads",
+    message:
+        "Draw {output[0]}"
+    script:
+        "../scripts/plot/benchmark.py"
