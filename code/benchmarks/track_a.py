@@ -59,7 +59,7 @@ def exact(problem: Problem, psi: np.ndarray, lam: float, quantity: str) -> tuple
 
 
 def warm_psi(problem: Problem, lam: float, steps: int = 3) -> np.ndarray:
-    """A potential such as a solver meets: a few steps of ascent on the points; random of size lam for very many atoms."""
+    """A potential such as a solver meets: a few steps of ascent; for very many atoms, noise of size lam."""
     if problem.n > 100_000:
         return (lam * np.random.default_rng(0).standard_normal(problem.n)).astype(np.float32)
     target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)

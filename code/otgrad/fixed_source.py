@@ -1,8 +1,8 @@
 """Solver for a fixed source: maximise the semi-dual of a finite pool of points, to a duality gap that is certified.
 
-One pass of online Sinkhorn steps (block_ascent); where lam is small, one more to find the pairs that matter and Newton's
-method on those (active_set), else passes of SAGA steps; two passes for a certificate (certificate). Which of the two
-continues a failed attempt depends on what it gained. Memory: the data, psi_step's buffer for the pool, and the pairs.
+One pass of online Sinkhorn steps (block_ascent); at small lam one more that finds the pairs that matter, and Newton's
+method on those (active_set); SAGA passes where that does not serve or fails; and two passes for each certificate
+(certificate). Memory: the data, the buffer of psi_step, one marginal (n,) per block, and the pairs.
 """
 
 from __future__ import annotations
