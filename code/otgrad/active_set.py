@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from otgrad.block_ascent import Pool
-from otgrad.kernels.reference import PRODUCT_BLOCK
+from otgrad.ctransform import heights
 
-TILE_ELEMENTS = 2**22  # of the matrix formed at once: it is read several times, from the cache
 MARGINS_OF_LAM = 9.0  # margin / lam: e^-9 for each pair left out
 SINKHORN_STEPS = 4  # before Newton's method, which sends atoms of little marginal too far
 LEAST_FACTOR = 1e-2  # of p_j / nu_j in a Sinkhorn step, as an atom without pairs has p_j = 0
@@ -52,17 +51,17 @@ class ActiveSet:
     def collect(cls, pool: Pool, psi: Tensor, margin: float, most: int) -> ActiveSet | None:
         """Find the pairs in one pass; None as soon as there are more than `most`."""
         atoms, costs, counts, total = [], [], [], 0
-        step = max(1, TILE_ELEMENTS // pool.law.n)
-        for start in range(0, len(pool.x), step):
-            height = _heights(pool.x[start : start + step], pool, psi)
+        for height, order in heights(pool.x, pool.law, psi, pool.cost):
             keep = height > height.amax(dim=1, keepdim=True) - margin
-            found = keep.view(-1).nonzero().squeeze(1)
+            found = keep.reshape(-1).nonzero().squeeze(1)
             total += len(found)
             if total > most:
                 return None
             atom = found % pool.law.n
+            height_found = height[found // pool.law.n, atom]
+            atom = atom if order is None else order[atom]
             atoms.append(atom.int())
-            costs.append(psi[atom] - height.view(-1)[found])
+            costs.append(psi[atom] - height_found)
             counts.append(keep.sum(dim=1))
         count = torch.cat(counts)
         offsets = torch.cat([count.new_zeros(1), count.cumsum(0)])
@@ -150,16 +149,3 @@ class ActiveSet:
 
     def _on_atoms(self, values: Tensor) -> Tensor:
         return values.new_zeros(self.pool.law.n).index_add_(0, self.atoms, values).double()
-
-
-def _heights(x: Tensor, pool: Pool, psi: Tensor) -> Tensor:
-    """Compute psi_j - c(x_i, y_j) (b, n), up to a term per row."""
-    law, cost = pool.law, pool.cost
-    if cost.p != 2:
-        return psi - cost.matrix(x, law.points)
-    bias, out = psi - law.y_sq / cost.scale, x.new_empty(len(x), law.n)
-    for start in range(0, law.n, PRODUCT_BLOCK):
-        atoms = slice(start, start + PRODUCT_BLOCK)
-        y = law.y[atoms].to(x.dtype)  # integers stay integers: their unit is in the factor
-        torch.addmm(bias[atoms], x, y.T, alpha=2 * law.unit / cost.scale, out=out[:, atoms])
-    return out

@@ -7,12 +7,13 @@ the same values with their derivatives in one pass over a buffer of at most b x 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
-from otgrad.kernels import dispatch
-from otgrad.kernels.reference import row_tiles
+from otgrad.kernels import dispatch, reference
 from otgrad.measures import DiscreteMeasure
 
 
@@ -98,10 +99,26 @@ def x_grad(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Co
     return dispatch.choose(x, law, lam, cost).x_grad(x, law, psi, lam, cost)
 
 
+def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield psi_j - c(x_i, y_j) up to a term per row, by tiles of rows (b', n), with the atom of each column.
+
+    Args:
+        x: points (b, d).
+        law: the data law, all masses positive.
+        psi: potential (n,).
+        cost: ground cost.
+
+    Yields:
+        a tile, which the next one overwrites, and the atoms of its columns (n,), None where they are in order.
+    """
+    kernel = dispatch.choose(x, law, 0.0, cost)
+    yield from getattr(kernel, "heights", reference.heights)(x, law, psi, cost)
+
+
 def barycentric_map(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
     """Compute the barycentric projection sum_j pi_j(x) y_j (b, d) of the plan, for any cost."""
     law, psi = _on_support(target, psi)
-    tiles = [assignment(x[rows], law, psi, lam, cost) @ law.points for rows in row_tiles(len(x), law.n)]
+    tiles = [assignment(x[rows], law, psi, lam, cost) @ law.points for rows in reference.row_tiles(len(x), law.n)]
     return torch.cat(tiles)
 
 

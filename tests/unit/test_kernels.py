@@ -100,6 +100,21 @@ def test_empty_and_full_atoms(kernel, density, lam):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
+def test_heights_are_potential_minus_cost_up_to_a_term_per_row(kernel, monkeypatch):
+    monkeypatch.setattr(reference, "HEIGHTS_ELEMENTS", 10 * 700)
+    monkeypatch.setattr(cpu, "LEAST_ROWS", 12)
+    monkeypatch.setattr(cpu, "BUFFER_BYTES", 1)
+    x, law, psi, cost, _ = make()
+    tiles = []
+    for tile, order in kernel.heights(x, law, psi, cost):
+        place = torch.arange(law.n) if order is None else order
+        tiles.append(torch.empty_like(tile).index_copy_(1, place, tile))
+    difference = torch.cat(tiles).double() - (psi.double() - cost.matrix(x.double(), law.points.double()))
+    assert len(tiles) > 1
+    assert float((difference - difference.mean(dim=1, keepdim=True)).abs().max()) < 2e-5
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_duplicate_atoms_share_their_mass(kernel):
     x, law, psi, cost, w = make(n=40)
     twice = DiscreteMeasure.from_atoms(law.y.repeat(20, 1), law.nu.repeat(20), unit=1 / 255)

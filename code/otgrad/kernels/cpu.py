@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
 import torch
@@ -92,13 +93,20 @@ def x_grad(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost)
     return values, grads
 
 
+def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield psi_j - c(x_i, y_j) up to a term per row, by tiles of rows (b', n), and the atom of each column (n,)."""
+    atoms = _of(law)
+    for _, step in _steps(x, atoms, psi, 0.0, cost):
+        yield step.scores[: step.b, : atoms.n], atoms.order_long
+
+
 def _of(law: DiscreteMeasure) -> Packed:
     atoms = packed(law)
     assert atoms is not None, "ask covers first"
     return atoms
 
 
-def _steps(x: Tensor, atoms: Packed, psi: Tensor, lam: float, cost: Cost):
+def _steps(x: Tensor, atoms: Packed, psi: Tensor, lam: float, cost: Cost) -> Iterator[tuple[slice, _Step]]:
     """Cut the points into tiles of rows and form the scores of each."""
     rows = max(LEAST_ROWS, BUFFER_BYTES // (4 * atoms.ld) // 6 * 6)
     low, high = (float(v) for v in x.aminmax())

@@ -17,6 +17,7 @@ from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
 
 TILE_ELEMENTS = 2**25  # entries of the b x n buffer formed at once: 128 MiB in float32
+HEIGHTS_ELEMENTS = 2**22  # of a tile of heights, which is read several times, from the cache
 PRODUCT_BLOCK = 1024  # atoms per matrix product on a CPU, so that a block of y stays in cache: a fifth faster
 _kept = threading.local()  # this thread's CPU buffer, see buffer
 
@@ -58,9 +59,18 @@ def x_grad(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost)
     return values, grads
 
 
-def row_tiles(b: int, n: int) -> Iterator[slice]:
-    """Cut b rows so that a tile has at most TILE_ELEMENTS entries, or one row."""
-    step = max(1, TILE_ELEMENTS // n)
+def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield psi_j - c(x_i, y_j) up to a term per row, tile of rows by tile of rows (b', n), each valid until the next.
+
+    The second of a pair is the atom of each column, None for their own order.
+    """
+    for rows in row_tiles(len(x), law.n, HEIGHTS_ELEMENTS):
+        yield _scores(x[rows], law, psi, 0.0, cost)[0], None
+
+
+def row_tiles(b: int, n: int, elements: int | None = None) -> Iterator[slice]:
+    """Cut b rows so that a tile has at most TILE_ELEMENTS entries, or as many as said, or one row."""
+    step = max(1, (elements or TILE_ELEMENTS) // n)
     return (slice(start, min(start + step, b)) for start in range(0, b, step))
 
 
