@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ def as_bytes(law: DiscreteMeasure) -> tuple[Tensor, float] | None:
         return law.y.contiguous(), law.unit
     if law.y.dtype != torch.float32:
         return None
-    for unit in (1 / 255, _least_positive(law.y)):
+    for unit in _units(law.y):
         if _multiples(law.y[:64], unit) is not None:  # a look at a few first
             integers = torch.empty(law.y.shape, dtype=torch.uint8, device=law.y.device)
             for part, place in zip(_parts(law.y), _parts(integers), strict=True):
@@ -38,8 +39,9 @@ def _parts(rows: Tensor) -> tuple[Tensor, ...]:
     return rows.split(CHECKED_AT_ONCE)
 
 
-def _least_positive(y: Tensor) -> float:
-    return float(torch.stack([torch.where(part > 0, part, math.inf).amin() for part in _parts(y)]).amin())
+def _units(y: Tensor) -> Iterator[float]:
+    yield 1 / 255
+    yield float(torch.stack([torch.where(part > 0, part, math.inf).amin() for part in _parts(y)]).amin())
 
 
 def _multiples(y: Tensor, unit: float) -> Tensor | None:

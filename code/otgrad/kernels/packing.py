@@ -15,7 +15,8 @@ from otgrad.measures import DiscreteMeasure
 
 GROUP, WIDTH = 32, 256  # atoms of a group and of a tile, as in cpu.cpp
 SORTED_TOGETHER = 2**17  # atoms sorted at once: bounds the memory that sorting takes
-DENSE = 0.9  # part of blocks with an entry above which sorting gains nothing
+PIECE, SAMPLE = 16, 256  # sorting looks at so many coordinates together, and at so many atoms for a direction
+DENSE = 0.9  # part of pieces with an entry above which sorting gains nothing
 
 
 @dataclass(eq=False)
@@ -83,10 +84,10 @@ def pack(law: DiscreteMeasure) -> Packed | None:
 
 
 def _similar(integers: Tensor) -> Tensor:
-    """Order atoms so that those whose non-zero blocks are alike stand together: halve along principal directions."""
+    """Order atoms so that those with entries in like places stand together: halve along principal directions."""
     n, d = integers.shape
-    fours = torch.nn.functional.pad(integers, (0, -d % 4)).view(n, -1, 4)
-    mask = (fours.amax(dim=2) > 0).float()
+    pieces = torch.nn.functional.pad(integers, (0, -d % PIECE)).view(n, -1, PIECE)
+    mask = (pieces.amax(dim=2) > 0).float()
     order, rng = torch.arange(n), torch.Generator().manual_seed(0)
     if float(mask.mean()) > DENSE:
         return order
@@ -94,10 +95,11 @@ def _similar(integers: Tensor) -> Tensor:
     while size > GROUP:
         parts = math.ceil(n / size)
         rows = torch.nn.functional.pad(mask[order], (0, 0, 0, parts * size - n)).view(parts, size, -1)
-        mean = rows.mean(dim=1, keepdim=True)
+        some = rows[:, :: max(1, size // SAMPLE)]
+        some = some - some.mean(dim=1, keepdim=True)
         axis = torch.randn(parts, mask.shape[1], 1, generator=rng)
-        for _ in range(3):  # power iterations
-            axis = rows.mT @ (rows @ axis) - size * mean.mT @ (mean @ axis)
+        for _ in range(4):  # power iterations
+            axis = some.mT @ (some @ axis)
             axis /= axis.norm(dim=1, keepdim=True) + 1e-9
         along = (rows @ axis).view(-1)[:n].argsort(stable=True)
         part = torch.arange(n) // size
