@@ -36,7 +36,7 @@ def fixed_source(problem: Problem, lam: float, parameter: None, clock, certified
             found = solve_fixed_source(x, target, lam, cost, tol=tol)
             clock(found.psi.numpy, look=True)
         else:
-            solve_fixed_source(x, target, lam, cost, None, max_passes=1e6, watch=lambda psi, _: clock(psi.numpy))
+            solve_fixed_source(x, target, lam, cost, min(TOLERANCES), watch=lambda psi, _: clock(psi.numpy))
 
 
 def stored_costs(x, y):

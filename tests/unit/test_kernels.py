@@ -280,6 +280,7 @@ def test_the_reference_can_be_forced(monkeypatch):
 
 def test_the_choice_is_said_with_its_reason(monkeypatch):
     cpu_device = torch.device("cpu")
+    monkeypatch.delenv("OTGRAD_KERNEL", raising=False)
     monkeypatch.setattr(build, "unavailable", lambda: None)
     assert dispatch.choice(cpu_device) == "cpu (compiled, AVX-512 VNNI)"
     monkeypatch.setattr(build, "unavailable", lambda: "no C++ compiler found")
