@@ -36,7 +36,13 @@ def fixed_source(problem: Problem, lam: float, parameter: None, clock, certified
             found = solve_fixed_source(x, target, lam, cost, tol=tol)
             clock(found.psi.numpy, look=True)
         else:
-            solve_fixed_source(x, target, lam, cost, min(TOLERANCES), watch=lambda psi, _: clock(psi.numpy))
+            seen = [0.0]  # a step of a whole pass is Newton's result on the pairs: always looked at
+
+            def watch(psi, passes, seen=seen):
+                long, seen[0] = passes - seen[0] > 0.9, passes
+                clock(psi.numpy, look=long)
+
+            solve_fixed_source(x, target, lam, cost, min(TOLERANCES), watch=watch)
 
 
 def stored_costs(x, y):

@@ -62,7 +62,7 @@ class ActiveSet:
             atom = atom if order is None else order[atom]
             atoms.append(atom.int())
             costs.append(psi[atom] - height_found)
-            counts.append(keep.sum(dim=1))
+            counts.append(torch.bincount(found // pool.law.n, minlength=len(height)))
         count = torch.cat(counts)
         offsets = torch.cat([count.new_zeros(1), count.cumsum(0)])
         points = torch.repeat_interleave(torch.arange(len(count), dtype=torch.int32, device=count.device), count)
