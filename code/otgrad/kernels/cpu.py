@@ -6,7 +6,7 @@ With y_j = unit * u_j, u_j in {0..255}^d, and x_i = origin + step * v_i + rest_i
 
 The first product is exact in integers, four times as fast as in float32. The last term, of the size of float32's own
 error at lam >= 0.01 mean ||y||^2, is left out of the assignment; to first order it changes the value by
--2 <rest_i, sum_j pi_j(x_i) y_j> / scale, which is put back (x_grad: exactly; psi_step: nearly, by `drift`).
+`-2 <rest_i, sum_j pi_j(x_i) y_j> / scale`, which is put back (x_grad: exactly; psi_step: nearly, by `drift`).
 
 Most coordinates of many images are 0 in whole neighbourhoods. Atoms are sorted so that like ones stand together, and
 blocks of 32 atoms x 4 coordinates without an entry are not stored nor multiplied: for MNIST 55% of them, exactly.
@@ -162,7 +162,7 @@ class _Step:
         return self.x_sq - self.lam * (top + z.log())
 
     def drift(self, z: Tensor, sums: Tensor) -> Tensor:
-        """<rest_i, sum_j pi_ij y_j> (b,), up to this: the nearest atom is itself, the others their tiles' means."""
+        """The inner product of rest_i and sum_j pi_ij y_j (b,), nearly: the nearest atom is itself, the others their tiles' means."""
         atoms, every = self.atoms, torch.arange(self.b)
         tile = self.tops[: self.b].argmax(dim=1)
         places = (tile[:, None] * WIDTH + torch.arange(WIDTH)).clamp_(max=atoms.ld - 1)

@@ -2,7 +2,7 @@
 
 Scores s_ij = (psi_j - c(x_i, y_j)) / t (t = lam, or 1 if lam == 0) come from products of float16 matrices summed in
 float32. Points are split into two halves of 11 bits, x_i = scale_i (hi_i + lo_i); bytes, float16 and (scaled by a power
-of two) bfloat16 atoms are exact in float16, so that two products give <x_i, y_j> as float32 would. float32 atoms that
+of two) bfloat16 atoms are exact in float16, so that two products give `<x_i, y_j>` as float32 would. float32 atoms that
 are whole multiples of 1 or 1 / 255 count as bytes; others are split like the points and take three products. (Halves
 in bfloat16 would have 8 bits each.)
 

@@ -17,7 +17,7 @@ def score_tile(
     x_hi, x_lo, x_scale, y, psi, y_sq, rows, atoms, b, n, d, y_scale, factor, inv_scale, inv_t,
     KIND: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """Form (psi_j - ||y_j||^2 / scale) / t + factor <x_i, y_j>; -inf beyond the last atom, repeated rows beyond b."""
+    """Form (psi_j - ||y_j||^2 / scale) / t + factor `<x_i, y_j>`; -inf beyond the last atom, repeated rows beyond b."""
     kept, held = tl.minimum(rows, b - 1), tl.minimum(atoms, n - 1)
     k = tl.arange(0, BLOCK_D)
     acc = tl.zeros((BLOCK_B, BLOCK_N), tl.float32)
