@@ -162,7 +162,7 @@ class _Step:
         return self.x_sq - self.lam * (top + z.log())
 
     def drift(self, z: Tensor, sums: Tensor) -> Tensor:
-        """Nearly the inner product of rest_i and sum_j pi_ij y_j (b,): all but the nearest atom by their tile's mean."""
+        """Nearly the inner product of rest_i and sum_j pi_ij y_j (b,): atoms but the nearest by their tile's mean."""
         atoms, every = self.atoms, torch.arange(self.b)
         tile = self.tops[: self.b].argmax(dim=1)
         places = (tile[:, None] * WIDTH + torch.arange(WIDTH)).clamp_(max=atoms.ld - 1)
