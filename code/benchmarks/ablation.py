@@ -5,8 +5,7 @@ python code/benchmarks/ablation.py [--pool 30000 --n 10000] [--lam 0.1 0.02 0.00
 Columns of the CSV: lever; lam; gap (relative to F*); passes over the pool and seconds of the solver until the first
 look with at most that gap (empty: not within --passes), found by bisection, as if gaps only fell. Looks are taken at
 fixed numbers of passes and cost the solver nothing. F* is the largest value at the end of an arm or of a run of
---reference passes, whose certificate is printed. Pool: blurred images that are not among the atoms; random points
-without --data.
+--reference passes, whose certificate is printed. Pool and atoms: problems.py.
 """
 
 import argparse
@@ -16,9 +15,7 @@ import itertools
 import sys
 import time
 from functools import cache
-from pathlib import Path
 
-import numpy as np
 import torch
 
 from otgrad.asgd import AsgdState, StepRule, asgd_step
@@ -28,9 +25,9 @@ from otgrad.ctransform import psi_step
 from otgrad.fixed_source import solve_fixed_source
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import objective
+from problems import GAPS, make_problem
 
 LOOKS = (0.02, 0.035, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
-GAPS = (1e-2, 3e-3, 1e-3)
 BATCH = 200  # of the stochastic arms that are not ours
 STEP_RULES = {
     "authors: constant step 5, no average": StepRule("plain", 5.0, 0.0, None),
@@ -66,19 +63,6 @@ class Looks:
         if due > sum(look <= (self.taken[-1][0] if self.taken else 0) + 1e-9 for look in LOOKS):
             self.taken.append((passes, self.seconds, psi.clone()))
         self.start = time.perf_counter()
-
-
-def problem(data, m, n):
-    """Pool x (m, d) and atoms y (n, d), float32."""
-    rng = np.random.default_rng(0)
-    images = np.load(data)["images"] if Path(data).exists() else np.empty((0, 28, 28), np.uint8)
-    if len(images) < m + n:
-        points = rng.random((m + n, 20), dtype=np.float32)
-        return torch.from_numpy(0.5 + 0.5 * points[n:]), torch.from_numpy(points[:n]), "random"
-    y, sharp = images[:n], np.pad(images[n : n + m].astype(np.float32), ((0, 0), (1, 1), (1, 1)))
-    x = sum(sharp[:, i : i + 28, j : j + 28] for i in range(3) for j in range(3)) / 9
-    x, y = (torch.from_numpy(part.reshape(len(part), -1).astype(np.float32) / 255) for part in (x, y))
-    return x, y, "MNIST"
 
 
 def stochastic(rule):
@@ -177,10 +161,10 @@ def main():
     parser.add_argument("--out", default="", help="CSV file (default: standard output)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    x, y, source = problem(arguments.data, arguments.pool, arguments.n)
-    target = DiscreteMeasure.from_atoms(y)
-    cost = Cost().normalized(y, target.nu)
-    print(f"{source}, m = {len(x)}, n = {len(y)}, {arguments.threads} threads", file=sys.stderr, flush=True)
+    problem = make_problem(arguments.data, arguments.pool, arguments.n)
+    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+    target, cost = DiscreteMeasure.from_atoms(y, unit=1 / 255), Cost(scale=problem.scale)
+    print(f"{problem.source}, m = {len(x)}, n = {len(y)}, {arguments.threads} threads", file=sys.stderr, flush=True)
     rows = [row for lam in arguments.lam for row in rows_of(arguments.levers, x, target, lam, cost, arguments)]
     with open(arguments.out, "w", newline="") if arguments.out else sys.stdout as file:
         csv.writer(file).writerows([["lever", "lam", "gap", "passes", "seconds"], *rows])

@@ -20,6 +20,7 @@ import numpy as np
 
 PACKAGES = ("numpy", "torch", "jax", "ott-jax", "optax", "POT", "pykeops", "geomloss")
 SIDE = 28
+GAPS = (1e-2, 3e-3, 1e-3)  # relative duality gaps, to which times are told
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 
 from pool_arms import ROWS, stored_costs, value_and_marginal
-from problems import Problem, rounded
+from problems import GAPS, Problem, rounded
 from solver_arms import ARMS
 from worker import Worker
 
-GAPS = (1e-2, 3e-3, 1e-3)
 CERTIFICATE = 1e-4  # relative width at which the optimum is good enough; its search ends there
 TRIAL_SHARE = 0.25  # of the cap, for each trial of a tuning
 SETUP_TIMEOUT = 90

@@ -36,7 +36,7 @@ class BlockRule:
     """The constants of the schedule; the defaults were chosen on MNIST at lam = 0.1, 0.02 and 0.005.
 
     Attributes:
-        blocks: into which the pool is cut, if they then have least_rows points each. 15 and 60 need more passes.
+        blocks: into which the pool is cut, if they then have least_rows points each. 15 need more passes, 60 no more.
         least_rows: of a block: below, the overhead of a step shows.
         eta: SAGA's step, in units of the inverse curvature; its theory allows 1/3. One block: 1.
         anneal: L = anneal * spread of the cost / sqrt(points seen per atom), falling twice as fast after two passes.
