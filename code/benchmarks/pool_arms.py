@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from peers import torch_tensors
-from problems import Problem
+from problems import GAPS, Problem
 from worker import NotInstalled, need
 
-TOLERANCES = (1e-2, 3e-3, 1e-3)  # of a solver that certifies its gap: called anew for each
 ROWS = 16  # of a stored matrix handled at once, so that they stay in cache: half the time of 512
 
 
@@ -29,7 +28,7 @@ def fixed_source(problem: Problem, lam: float, parameter: None, clock, certified
     x, cost = torch.from_numpy(problem.x), Cost(scale=problem.scale)
     few = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y[:1024]), unit=1 / 255)
     solve_fixed_source(x[:64], few, 1.0, cost, tol=None, max_passes=1)  # builds what is built once
-    for tol in TOLERANCES if certified else (None,):
+    for tol in GAPS if certified else (None,):
         clock.start()
         target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)
         if certified:
@@ -42,7 +41,7 @@ def fixed_source(problem: Problem, lam: float, parameter: None, clock, certified
                 long, seen[0] = passes - seen[0] > 0.9, passes
                 clock(psi.numpy, look=long)
 
-            solve_fixed_source(x, target, lam, cost, min(TOLERANCES), watch=watch)
+            solve_fixed_source(x, target, lam, cost, min(GAPS), watch=watch)
 
 
 def stored_costs(x, y):
