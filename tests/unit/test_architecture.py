@@ -43,6 +43,7 @@ ROOMS = {
     "estimator": {"costs", "measures", "ctransform", "semidual", "asgd"},
     "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs"},
     "counterexample": {"costs", "measures", "asgd", "pool", "training.ot"},
+    "lockstep": {"asgd", "counterexample"},
     "potentials": {"costs", "measures", "ctransform", "asgd", "networks", "pool"},
     "theory": {"costs", "measures", "ctransform", "semidual", "pool", "counterexample"},
     "training.w1fe": {"measures", "potentials"},

@@ -14,6 +14,7 @@ from otgrad.asgd import StepRule
 from otgrad.atomic import write_csv
 from otgrad.counterexample import INSTANCES, decreasing, dirac, run, run_exact
 from otgrad.joblog import job
+from otgrad.lockstep import Setting, run_all
 
 TAIL = 50  # iterates over which "the end" of a trajectory is judged
 CONVERGED = 0.02  # largest distance along the kink axis over the tail; the smallest cycle of the table is at 0.0376
@@ -29,6 +30,7 @@ def constant_rule(lam, multiplier=1.0):
     return StepRule("plain", c=multiplier * 2 * lam, power=0.0, averaging=None)
 
 
+SCHEDULES = {"constant": lambda tau: tau, "decreasing": decreasing}
 SOLVERS = {"averaged": averaged_rule(), "default": StepRule()}
 
 
@@ -72,17 +74,20 @@ def chart(lams, inner_steps, multipliers, plain_multipliers, step, iterations, p
         iterations: steps on theta, more than 50.
         path: written; rule is constant, averaged or default (the package's own, which has no multiplier to set).
     """
-    rows = []
+    chosen = []
     for lam in lams:
-        settings = [("default", 1.0, StepRule())]
+        rules = [("default", 1.0, StepRule())]
         if lam > 0:
-            settings += [("constant", m, constant_rule(lam, m)) for m in multipliers]
+            rules += [("constant", m, constant_rule(lam, m)) for m in multipliers]
         else:
-            settings += [("averaged", m, averaged_rule(m)) for m in plain_multipliers]
-        for rule_name, multiplier, rule in settings:
-            for inner in inner_steps:
-                end = run(dirac(), lam, inner, rule, step, iterations)
-                rows.append((lam, rule_name, inner, multiplier, end.amplitude(TAIL), float(end.errors(TAIL).max())))
+            rules += [("averaged", m, averaged_rule(m)) for m in plain_multipliers]
+        chosen += [
+            ((lam, name, inner, m), Setting(lam, inner, rule, step)) for name, m, rule in rules for inner in inner_steps
+        ]
+    ends = run_all(dirac(), [setting for _, setting in chosen], iterations)
+    rows = [
+        (*told, end.amplitude(TAIL), float(end.errors(TAIL).max())) for (told, _), end in zip(chosen, ends, strict=True)
+    ]
     header = ("lam", "rule", "inner_steps", "inner_step", "tail_amplitude", "tail_distance")
     write_csv(path, header, rows)
 
@@ -122,20 +127,19 @@ def steps(lams, theta_steps, inner_steps, iterations, batch_size, seed, path):
         seed: of the draws.
         path: written.
     """
+    grid = [(lam, tau, name) for lam in lams for tau in theta_steps for name in SCHEDULES]
     rows = []
     for solver, inner in inner_steps.items():
         for name, build in INSTANCES.items():
-            if solver == "exact" and name != "dirac":
-                continue
             points = 1 if name == "dirac" else batch_size
-            for lam in lams:
-                for tau in theta_steps:
-                    for schedule, step in (("constant", tau), ("decreasing", decreasing(tau))):
-                        if solver == "exact":
-                            end = run_exact(build(), lam, step, iterations, points, seed)
-                        else:
-                            end = run(build(), lam, inner, SOLVERS[solver], step, iterations, points, seed)
-                        rows.append((solver, inner, name, lam, tau, schedule, *_tail_summary(end)))
+            if solver != "exact":
+                settings = [Setting(lam, inner, SOLVERS[solver], SCHEDULES[kind](tau)) for lam, tau, kind in grid]
+                ends = run_all(build(), settings, iterations, points, seed)
+            elif name == "dirac":
+                ends = [run_exact(build(), lam, SCHEDULES[kind](tau), iterations) for lam, tau, kind in grid]
+            else:
+                continue
+            rows += [(solver, inner, name, *told, *_tail_summary(end)) for told, end in zip(grid, ends, strict=True)]
     header = ("solver", "inner_steps", "instance", "lam", "step", "schedule")
     columns = ("max_distance", "mean_distance", "last_distance", "kink_max", "kink_mean", "converged")
     write_csv(path, header + columns, rows)
