@@ -12,6 +12,7 @@ import argparse
 import bisect
 import csv
 import itertools
+import math
 import sys
 import time
 from functools import cache
@@ -79,6 +80,18 @@ def stochastic(rule):
     return run
 
 
+def running_marginal(x, target, lam, cost, looks):
+    """Arm: the step n lam / sqrt(k) preconditioned by the marginal so far, lam / p_j, with the same average."""
+    psi, average, marginal = torch.zeros_like(target.nu), torch.zeros_like(target.nu), target.nu.clone()
+    rng = torch.Generator().manual_seed(0)
+    for k in range(1, int(looks.most * len(x) / BATCH) + 1):
+        grad = psi_step(x[torch.randint(len(x), (BATCH,), generator=rng)], target, psi, lam, cost)[1]
+        marginal.lerp_(target.nu - grad, 1 / (k + 1))
+        psi += lam / math.sqrt(k) * grad / torch.maximum(marginal, 0.1 * target.nu)
+        average.lerp_(psi, 4 / (3 + k))
+        looks(average, k * BATCH / len(x))
+
+
 def blocks(rule):
     """Arm: the fixed-source solver's passes with one lever changed, without certificates and active set."""
 
@@ -119,6 +132,7 @@ def lbfgs(x, target, lam, cost, looks):
 
 
 ARMS = {name: stochastic(rule) for name, rule in STEP_RULES.items()}
+ARMS |= {"step lam / running marginal / sqrt(k), polynomial average": running_marginal}
 ARMS |= {"Sinkhorn on the pool": sinkhorn, "L-BFGS on the pool": lbfgs}
 ARMS |= {"online Sinkhorn, then active set": active_set}
 ARMS |= {name: blocks(rule) for name, rule in BLOCK_RULES.items()}

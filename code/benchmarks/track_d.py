@@ -1,4 +1,4 @@
-"""Track D: wall time of training to a held-out value, by the authors' two schedules and by this library's.
+"""Track D: wall time of training to a held-out value, by the authors' schedules, by ours, and by ours less a lever.
 
 python code/benchmarks/track_d.py --output results/benchmark/track_d.csv [--data results/data/train.npz] [--smoke] ...
 

@@ -1,4 +1,4 @@
-"""Track D's arms: Algorithm 1 by three schedules, with this library's kernels or with torch's autograd.
+"""Track D's arms: Algorithm 1 by the authors' schedules and this library's, with our kernels or with torch's autograd.
 
 The authors' psi-steps are constant steps with psi's gradient: 1.79 in this cost (0.8 on images in [-1, 1] with the cost
 divided by d: 0.8 / (4 mean ||y||^2 / d) and plain averaging, begun anew for each theta-step, in 2021; 5, without an
@@ -8,7 +8,8 @@ average, in the sequel. Theirs are read from research code, not from the papers.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,18 +30,30 @@ HELD_OUT_SEED = 1_000_003
 
 @dataclass(frozen=True)
 class Schedule:
-    """How often psi moves before theta does, on how many points, and by which steps."""
+    """How often psi moves before theta does, on how many points, and by which steps.
+
+    Attributes:
+        carry: what a round of psi-steps takes over from the last one: its "average" (the counter begins anew, as the
+            library does), also the "counter" and the iterate, or "nothing" (psi begins at 0).
+        reuse: whether theta's step is taken on the last batch that psi saw, and not on a fresh one.
+    """
 
     inner_steps: int
     batch_size: int
     lr_theta: float
     rule: StepRule
+    carry: Literal["average", "counter", "nothing"] = "average"
+    reuse: bool = False
 
 
 SCHEDULES = {
     "authors 2021": Schedule(200, 100, 2e-4, StepRule("plain", 1.79, power=0, averaging=0)),
     "authors 2021, our Adam": Schedule(200, 100, 1e-3, StepRule("plain", 1.79, power=0, averaging=0)),
     "sequel": Schedule(10, 200, 1e-3, StepRule("plain", 5, power=0, averaging=None)),
+    "otgrad, psi not carried": Schedule(4, 200, 1e-3, StepRule(), carry="nothing"),
+    "otgrad, counter carried": Schedule(4, 200, 1e-3, StepRule(), carry="counter"),
+    "otgrad, last batch reused": Schedule(4, 200, 1e-3, StepRule(), reuse=True),
+    "otgrad, constant step 5": Schedule(4, 200, 1e-3, StepRule("plain", 5, power=0, averaging=None)),
     "otgrad": Schedule(4, 200, 1e-3, StepRule()),
 }
 
@@ -55,20 +68,30 @@ class Training:
         self.generator, self.schedule = make_generator("mlp", (SIDE, SIDE), seed), schedule
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=schedule.lr_theta)
         self.rng, self.state = torch.Generator().manual_seed(seed), AsgdState.zeros(target)
-
-    @torch.no_grad()
-    def draw(self) -> torch.Tensor:
-        """Generate a batch."""
-        return self.generator(self.task.latent(self.schedule.batch_size, self.rng))
+        self.latents = torch.empty(0, LATENT_DIM)
 
     def psi_step(self) -> None:
-        """Take one inner step."""
-        asgd_step(self.state, self.draw(), self.task.target, self.task.lam, self.task.cost, self.schedule.rule)
+        """Take one inner step on a fresh batch."""
+        self.latents = self.task.latent(self.schedule.batch_size, self.rng)
+        with torch.no_grad():
+            x = self.generator(self.latents)
+        asgd_step(self.state, x, self.task.target, self.task.lam, self.task.cost, self.schedule.rule)
 
     def theta_step(self) -> None:
-        """Take one outer step."""
-        given = self.generator, self.task, self.state.average, self.optimizer, self.schedule.batch_size, self.rng
+        """Take one step on theta."""
+        task = replace(self.task, latent=lambda *_: self.latents) if self.schedule.reuse else self.task
+        given = self.generator, task, self.state.average, self.optimizer, self.schedule.batch_size, self.rng
         ot.descend_theta(*given)
+
+    def outer_step(self) -> None:
+        """Take a round of inner steps, then one on theta: ot.algorithm1's, but for what the schedule changes."""
+        if self.schedule.carry == "nothing":
+            self.state = AsgdState.zeros(self.task.target)
+        elif self.schedule.carry == "average":
+            self.state = self.state.restarted()
+        for _ in range(self.schedule.inner_steps):
+            self.psi_step()
+        self.theta_step()
 
     @torch.no_grad()
     def held_out(self, count: int) -> np.ndarray:
@@ -128,12 +151,10 @@ def train(pipe: Pipe, folder: str, lam: float, seed: int, schedule: str, images:
     spare.psi_step(), spare.theta_step()  # builds what is built once
     run = Training(problem, lam, SCHEDULES[schedule], seed)
     run.task = spare.task
-    batches = SCHEDULES[schedule].inner_steps, SCHEDULES[schedule].batch_size, run.rng
-    steps = ot.algorithm1(run.generator, run.task, run.state, run.optimizer, SCHEDULES[schedule].rule, *batches)
     try:
         clock.start()
         while True:
-            next(steps)
+            run.outer_step()
             clock(lambda: run.held_out(held_out))
     except Done:
         return

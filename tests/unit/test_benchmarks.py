@@ -22,6 +22,7 @@ import worker
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
 from otgrad.pool import solve_pool
+from otgrad.training import ot
 
 LAM = 0.05
 
@@ -259,6 +260,27 @@ def test_schedules_start_from_the_same_network_and_latents(tiny):
     runs = [training_arms.Training(tiny, LAM, schedule, 0) for schedule in training_arms.SCHEDULES.values()]
     for run in runs:
         np.testing.assert_array_equal(run.held_out(3), runs[0].held_out(3))
+
+
+def test_an_outer_step_is_algorithm_1s(tiny):
+    run, other = (training_arms.Training(tiny, LAM, training_arms.SCHEDULES["otgrad"], 0) for _ in range(2))
+    given = other.schedule.rule, other.schedule.inner_steps, other.schedule.batch_size, other.rng
+    theirs = ot.algorithm1(other.generator, other.task, other.state, other.optimizer, *given)
+    for _ in range(3):
+        run.outer_step()
+        state, _ = next(theirs)
+    torch.testing.assert_close(run.state.average, state.average, rtol=0, atol=0)
+    np.testing.assert_array_equal(run.held_out(5), other.held_out(5))
+
+
+@pytest.mark.parametrize("name", [name for name in training_arms.SCHEDULES if name.startswith("otgrad,")])
+def test_a_lever_left_out_changes_the_steps(tiny, name):
+    runs = [training_arms.Training(tiny, LAM, training_arms.SCHEDULES[k], 0) for k in (name, "otgrad")]
+    for run in runs:
+        run.outer_step()
+        run.outer_step()
+    assert np.isfinite(runs[0].held_out(5)).all()
+    assert np.abs(runs[0].held_out(5) - runs[1].held_out(5)).max() > 0
 
 
 def test_track_d_divides_times_to_the_same_value():
