@@ -241,7 +241,7 @@ def test_gradient_of_half_the_self_term_is_that_in_one_argument():
 
 @pytest.mark.parametrize("lam", [0.5, 2.0])
 def test_self_term_of_a_gaussian_has_its_slopes(lam):
-    """OT^lam(N(0, 1), N(0, 1)) has a Gaussian plan of correlation r, 2 (1 - r^2) = lam r; its slopes are 2 (1 - r) x."""
+    """OT^lam(N(0, 1), N(0, 1)) has a Gaussian plan of correlation r, 2 (1 - r^2) = lam r, its slopes 2 (1 - r) x."""
     r = (math.sqrt(lam**2 + 16) - lam) / 4
     law, rng = Normal(1, dtype=torch.float64), torch.Generator().manual_seed(0)
     term = SelfTerm(law(2000, rng))
