@@ -58,6 +58,9 @@ ROOMS = {
     "training.w1fe": {"measures", "potentials"},
     "training.wgan": {"measures", "potentials"},
     "evaluate": {"costs"},
+    "evaluation.points": set(),
+    "evaluation.classifier": set(),
+    "evaluation.features": {"evaluation.points"},
     "experiments": {"measures", "potentials", "training.w1fe", "training.wgan"},
     "planar": {"costs", "measures", "asgd", "networks", "potentials", "evaluate", "experiments", "training.ot"}
     | {"problem", "training.w1fe", "training.wgan"},
