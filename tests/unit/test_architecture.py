@@ -45,10 +45,10 @@ ROOMS = {
     "variants.settings": set(),
     "variants.schedules": {"variants.settings"},
     "variants.self_term": {"costs", "measures", "ctransform"},
-    "variants.minibatch": {"measures", "asgd", "problem"},
+    "variants.minibatch": {"costs", "measures", "ctransform", "asgd", "problem"},
     "variants.network": {"measures", "ctransform", "asgd", "networks", "problem"},
     "variants.loops": {"measures", "ctransform", "asgd", "problem"}
-    | {"variants.settings", "variants.schedules", "variants.self_term"},
+    | {"variants.settings", "variants.schedules", "variants.self_term", "variants.minibatch"},
     "variants.build": {"asgd", "runs", "problem", "variants.loops", "variants.minibatch", "variants.network"},
     "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs", "problem"}
     | {"variants.build", "variants.loops"},

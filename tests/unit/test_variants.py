@@ -312,7 +312,7 @@ def test_the_potential_network_has_the_sequels_widths():
 def test_sinkhorn_between_batches_solves_their_problem(lam):
     rng = torch.Generator().manual_seed(0)
     x, y = torch.rand(30, 2, generator=rng, dtype=torch.float64), torch.rand(20, 2, generator=rng, dtype=torch.float64)
-    psi = sinkhorn_psi(Cost().matrix(x, y), lam, sweeps=400)
+    psi = sinkhorn_psi(Cost().matrix(x, y), lam, sweeps=200)
     torch.testing.assert_close(psi, solve_pool(x, None, y, None, lam).psi, rtol=0, atol=1e-6)
 
 
@@ -330,3 +330,20 @@ def test_batches_of_the_data_draw_the_model_to_the_mean():
     drawn = [x_grad(x, *dual.law(x, 0.05), 0.05, Cost())[1] for _ in range(200)]
     # a slope is 2 (0.5 -+ 1): standard deviation 2, so 4 standard errors of 200 are 0.57
     torch.testing.assert_close(torch.stack(drawn).mean(dim=0), 2 * x, rtol=0, atol=0.57)
+
+
+@pytest.mark.parametrize(("self_atoms", "low", "high"), [(0, 0.0, 0.8), (16, 0.9, 1.1)], ids=["plain", "debiased"])
+def test_batches_shrink_the_model_unless_the_self_term_has_the_same_bias(self_atoms, low, high):
+    """Data N(0, I_8): between batches of 16 nothing is near, so that the cost alone is least at a narrow model."""
+    rng = torch.Generator().manual_seed(0)
+    y = torch.randn(2000, 8, generator=rng)
+    target = DiscreteMeasure.from_atoms(y / y.std())
+    generator, variant = Shape(0.5).float(), Variant(self_atoms=self_atoms, potential="minibatch", weight_average=0.98)
+    problem = Problem(Normal(8), target, Cost().normalized(target.y, target.nu), 0.05)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=0.02)
+    dual = MinibatchDual(problem, 16, rng)
+    steps = VariantLoop(variant, generator, problem, dual, optimizer, (150, 0), 16, rng)
+    for _ in range(150):
+        next(steps)
+    # 50 averaged batches of 16 points in 8 dimensions know a scale to 1 / sqrt(2 x 6400) = 1%; steps of 0.02 add noise
+    assert low < steps.trained().scale.item() < high

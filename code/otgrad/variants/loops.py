@@ -8,6 +8,7 @@ What psi is, and how it moves, is a `Dual`: a vector (here), a network or a vect
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol, Self
 
 import torch
@@ -17,6 +18,7 @@ from otgrad.asgd import AsgdState, StepRule, asgd_step
 from otgrad.ctransform import x_grad
 from otgrad.measures import DiscreteMeasure
 from otgrad.problem import Problem
+from otgrad.variants.minibatch import BatchSelfTerm
 from otgrad.variants.schedules import WeightAverage, lam_at, rate_at
 from otgrad.variants.self_term import SelfTerm
 from otgrad.variants.settings import Variant
@@ -131,7 +133,7 @@ class VariantLoop:
         self.outer_steps, self.inner_steps = steps
         self.batch_size, self.rng, self.done = batch_size, rng, 0
         self.weights = WeightAverage(generator, variant.weight_average) if variant.weight_average > 0 else None
-        self.self_term = SelfTerm(self._samples(variant.self_atoms)) if variant.self_atoms > 0 else None
+        self.self_term = self._self_term(variant) if variant.self_atoms > 0 else None
 
     def __iter__(self) -> Self:
         """Return itself."""
@@ -189,6 +191,11 @@ class VariantLoop:
             self.weights.k = saved["weights"]["k"]
         if self.self_term is not None:
             self.self_term.load(saved["self_term"])
+
+    def _self_term(self, variant: Variant) -> SelfTerm | BatchSelfTerm:
+        if variant.potential == "minibatch":
+            return BatchSelfTerm(partial(self._samples, variant.self_atoms))
+        return SelfTerm(self._samples(variant.self_atoms))
 
     def _latents(self) -> Tensor:
         return self.problem.latent(self.batch_size, self.rng)

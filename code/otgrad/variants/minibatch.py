@@ -6,30 +6,44 @@ one (Fatras et al. 2020). Of two points of data with a batch of one each, half o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from otgrad.asgd import AsgdState
+from otgrad.costs import Cost
+from otgrad.ctransform import x_grad
 from otgrad.measures import DiscreteMeasure
 from otgrad.problem import Problem
 
-SWEEPS = 100  # of Sinkhorn's algorithm, over the first half of which lam falls from the largest cost
+STAGES = 8  # over which lam falls, from the mean cost
+SWEEPS = 6  # iterations in each
+LEAST = 1e-250  # of a sum, so that what no point reaches stays finite
 
 
-def sinkhorn_psi(matrix: Tensor, lam: float, sweeps: int = SWEEPS) -> Tensor:
+def sinkhorn_psi(matrix: Tensor, lam: float, stages: int = STAGES, sweeps: int = SWEEPS) -> Tensor:
     """Compute psi (m,) of OT^lam between uniform laws on the rows and the columns of a cost matrix (b, m).
 
+    In float64, by products with exp((f_i + psi_j - c_ij) / lam), the potentials taken in at every stage (the stabilised
+    iteration of Schmitzer 2019): no exponential is formed within a stage.
+
     Returns:
-        psi after `sweeps` iterations in the log domain, in units of the cost; the columns' marginal is then exact.
+        psi in units of the cost, with mean 0; its error falls with `sweeps`, the slower the smaller lam.
     """
-    top, psi = max(float(matrix.max()), lam), matrix.new_zeros(matrix.shape[1])
-    for k in range(sweeps):
-        t = lam * (top / lam) ** max(0.0, 1 - 2 * (k + 1) / sweeps)
-        f = -t * torch.logsumexp((psi - matrix) / t, dim=1)
-        psi = -t * torch.logsumexp((f[:, None] - matrix) / t, dim=0)
-    return psi - psi.mean()  # the masses 1 / b and 1 / m, left out of the sums, are constants: only the gauge
+    cost, (b, m) = matrix.double(), matrix.shape
+    top, psi = max(float(cost.mean()), lam), cost.new_zeros(m)
+    for stage in range(stages):
+        t = lam * (top / lam) ** (1 - (stage + 1) / stages)
+        f = -t * torch.logsumexp((psi - cost) / t, dim=1)
+        plan, u = torch.exp((f[:, None] + psi - cost) / t), cost.new_ones(b)  # rows sum to 1
+        v = cost.new_ones(m)
+        for _ in range(sweeps):
+            v = b / m / (plan.T @ u).clamp_(min=LEAST)
+            u = 1 / (plan @ v).clamp_(min=LEAST)
+        psi = psi + t * v.log()
+    return (psi - psi.mean()).to(matrix.dtype)
 
 
 class MinibatchDual:
@@ -60,6 +74,31 @@ class MinibatchDual:
     def everywhere(self) -> Tensor:
         """Return 0: there is no psi on all atoms."""
         return torch.zeros_like(self.problem.target.nu)
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+class BatchSelfTerm:
+    """The self term between x and a fresh batch of the model, by the same solver.
+
+    With batches of one size both terms have the same bias, and their sum is least at mu = nu: the divergence between
+    batches (Genevay et al. 2018, whose second batch is the first; Salimans et al. 2018, whose two are independent).
+    """
+
+    def __init__(self, draw: Callable[[], Tensor]) -> None:
+        """Take in the sampler of the model, () -> (m, d), without a graph."""
+        self.draw = draw
+
+    def slopes(self, x: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:
+        """Compute psi_self^{c,lam}(x_i) (b,) and its gradients (b, d) at points x (b, d), without a graph."""
+        samples = self.draw()
+        psi = sinkhorn_psi(cost.matrix(x, samples), lam)
+        return x_grad(x, DiscreteMeasure.from_atoms(samples), psi, lam, cost)
 
     def state(self) -> dict[str, Any]:
         """Return nothing."""

@@ -13,7 +13,8 @@ sg(mu) may not be the batch itself: at small lam each point would be sent to its
 model's latest m samples, of earlier theta-steps. With m = n this estimator has the finite-sample bias of the data term
 (n atoms of nu), and both cancel at mu = nu; with fewer, it repels the more. Their potential solves psi = psi^{c,lam}
 (both marginals are mu); each sample keeps the value the transform had at it when it was drawn, as in online Sinkhorn
-(Mensch and Peyre 2020), so that one pass per theta-step gives both the gradient and the next potential.
+(Mensch and Peyre 2020), so that one pass per theta-step gives both the gradient and the next potential. While theta
+moves fast they are behind it, and push it on: many samples of many steps ago can drive it away.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ class Variant:
         carry: share of psi's step counter, in [0, 1), kept from one theta-step to the next, with iterate and average
             as they are. 0: the inner loop restarts from the average.
         reuse: psi-batches of the round whose latents the theta-step takes again; 0: a fresh batch.
-        self_atoms: 0 (no self term), or the number of the model's latest samples that stand for its law in the term
-            -1/2 OT^lam(mu, mu).
+        self_atoms: 0 (no self term), or the number of samples that stand for the model's law in the term
+            -1/2 OT^lam(mu, mu): its latest ones, or for "minibatch" a fresh batch.
         self_weight: multiplier of that term; 1 is the Sinkhorn divergence.
         lr_decay: share of the theta-steps, the last ones, in [0, 1], over which lr_theta falls to 0 by half a cosine.
         weight_average: decay in [0, 1) of the exponential average of theta that is returned; 0: the last iterate.
