@@ -24,7 +24,8 @@ from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.measures import Dirac, DiscreteMeasure, Sampler, Segment
 from otgrad.pool import solve_pool
-from otgrad.training.ot import Problem, ascend_psi, descend_theta
+from otgrad.problem import Problem
+from otgrad.training.ot import ascend_psi, descend_theta
 
 Point = tuple[float, float]
 Step = float | Callable[[int], float]

@@ -16,7 +16,8 @@ from otgrad.evaluate import exact_w1
 from otgrad.experiments import Experiment, ImageConfig, critic_loop, rows_of
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.networks import LATENT_DIM, CriticMlp, make_generator
-from otgrad.training.ot import Problem, algorithm1
+from otgrad.problem import Problem
+from otgrad.training.ot import algorithm1
 
 EVAL_IMAGES = 512  # held-out images, and samples, of a measured W1
 

@@ -121,6 +121,20 @@ class CriticMlp(nn.Sequential):
         return slopes
 
 
+def make_potential(dim: int, seed: int) -> nn.Sequential:
+    """MLP dim-512-256-128-1 with ReLU, (b, dim) -> (b,), in torch's default initialisation from `seed` alone.
+
+    The sequel's widths for psi; hidden ones at most 4 dim. `# ASSUME:` its activation.
+    """
+    widths = [dim, *(min(width, 4 * dim) for width in (512, 256, 128))]
+    layers: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for width_in, width_out in pairwise(widths):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
+
+
 def _draw_weights(network: nn.Module, std: float, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     for name, values in network.named_parameters():

@@ -17,7 +17,8 @@ from otgrad.experiments import Experiment, check_settings
 from otgrad.measures import DiscreteMeasure, Normal, Sampler, rng_device
 from otgrad.networks import CriticMlp, ResidualMlp
 from otgrad.potentials import Critic, CriticRule, Potential, SemiDiscrete
-from otgrad.training.ot import Problem, algorithm1
+from otgrad.problem import Problem
+from otgrad.training.ot import algorithm1
 from otgrad.training.w1fe import EulerRule, w1fe
 from otgrad.training.wgan import wgan
 

@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-CHECKPOINT_FORMAT = 2
+from otgrad.variants.settings import Variant
+
+CHECKPOINT_FORMAT = 3
 _RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "pot", "matplotlib", "snakemake")
 
 
@@ -26,8 +28,8 @@ class RunError(Exception):
 
 
 @dataclass(frozen=True)
-class OTConfig:
-    """Configuration of one run of Algorithm 1 on images.
+class OTConfig(Variant):
+    """Configuration of one run of Algorithm 1 on images; what of it is changed, see `Variant`.
 
     Attributes:
         generator: "mlp" or "dcgan".
@@ -62,8 +64,8 @@ class OTConfig:
     eval_samples: int = 1000
 
     def name(self) -> str:
-        """Name of the run's folder: {algorithm}-{generator}-lam{lam}-s{seed}."""
-        return f"ot-{self.generator}-lam{self.lam:g}-s{self.seed}"
+        """Name of the run's folder: ot-{generator}-lam{lam}-s{seed}, then the settings of a variant, if any."""
+        return f"ot-{self.generator}-lam{self.lam:g}-s{self.seed}{self.suffix()}"
 
     def digest(self, data_sha256: str) -> str:
         """Return twelve hex digits that change with any setting, with the data and with the checkpoint format."""

@@ -19,7 +19,8 @@ from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
 from otgrad.gradient import theta_gradient_autograd, theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure, Normal
-from otgrad.training.ot import Problem, algorithm1
+from otgrad.problem import Problem
+from otgrad.training.ot import algorithm1
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 SEEDS = st.integers(0, 10**6)

@@ -9,7 +9,8 @@ from torch import nn
 from otgrad.measures import DiscreteMeasure, Normal
 from otgrad.networks import CriticMlp, ResidualMlp
 from otgrad.potentials import Critic, CriticRule, SemiDiscrete
-from otgrad.training.ot import Problem, descend_theta
+from otgrad.problem import Problem
+from otgrad.training.ot import descend_theta
 from otgrad.training.w1fe import EulerRule, w1fe
 from otgrad.training.wgan import wgan
 

@@ -24,13 +24,17 @@ with CheckpointFolder(pathlib.Path(sys.argv[1])).locked():
 """
 
 
-def other_value(value):
-    return value + "x" if isinstance(value, str) else value + 1
+CHECKED = {"carry": 0.5, "lr_decay": 0.5, "weight_average": 0.5, "potential": "network", "lam_share": 1.0}
+
+
+def other_value(name):
+    value = getattr(CONFIG, name)
+    return CHECKED.get(name, value + "x" if isinstance(value, str) else value + 1)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(OTConfig)])
 def test_digest_changes_with_every_field(name):
-    changed = replace(CONFIG, **{name: other_value(getattr(CONFIG, name))})
+    changed = replace(CONFIG, **{"potential": "network"} if name == "batch_atoms" else {}, **{name: other_value(name)})
     assert changed.digest("data") != CONFIG.digest("data")
 
 
@@ -46,6 +50,8 @@ def test_digest_changes_with_the_data_and_the_format(monkeypatch):
 def test_name():
     assert CONFIG.name() == "ot-mlp-lam0.01-s0"
     assert replace(CONFIG, generator="dcgan", lam=0.0, seed=3).name() == "ot-dcgan-lam0-s3"
+    assert replace(CONFIG, lam_start=0.1, self_atoms=2000).name() == "ot-mlp-lam0.01-s0-lamstart0.1-selfatoms2000"
+    assert replace(CONFIG, potential="network").name() == "ot-mlp-lam0.01-s0-potentialnetwork"
 
 
 def test_state_comes_back(tmp_path):

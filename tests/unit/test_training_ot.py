@@ -13,9 +13,10 @@ from otgrad.ctransform import psi_step, x_grad
 from otgrad.images import load_digits
 from otgrad.measures import Dirac, DiscreteMeasure, Uniform
 from otgrad.networks import make_generator
+from otgrad.problem import Problem
 from otgrad.runs import CheckpointFolder, OTConfig, RunError
 from otgrad.semidual import objective
-from otgrad.training.ot import Problem, ascend_psi, descend_theta, sample_images, train
+from otgrad.training.ot import ascend_psi, descend_theta, sample_images, train
 
 CONFIG = OTConfig(
     "mlp", 0.05, 0, batch_size=8, outer_steps=7, inner_steps=3, lr_theta=1e-3, n_train=12,

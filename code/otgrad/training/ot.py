@@ -22,18 +22,11 @@ from otgrad.costs import Cost
 from otgrad.ctransform import c_transform_fixed_psi
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.networks import LATENT_DIM, make_generator
+from otgrad.problem import Problem
 from otgrad.runs import CheckpointFolder, OTConfig, RunError
 from otgrad.semidual import effective_atoms, marginal_error, objective
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What Algorithm 1 is given: the latent law, the data law, the cost and lam >= 0 (in units of the cost)."""
-
-    latent: Sampler
-    target: DiscreteMeasure
-    cost: Cost
-    lam: float
+from otgrad.variants.build import build
+from otgrad.variants.loops import VariantLoop
 
 
 def ascend_psi(
@@ -125,7 +118,7 @@ def train(
     """Train a generator of images by Algorithm 1 with Adam, resuming from the last checkpoint if there is one.
 
     The cost is ||x - y||^2 / mean ||y||^2. Stopped at any moment and called again, it gives bit for bit the same
-    result on the same CPU with the same number of threads.
+    result on the same CPU with the same number of threads. Where the config asks for a variant, its loop is run.
     `# ASSUME:` the inner loop is warm-started from the average and its step counter restarts at every theta-step.
 
     Args:
@@ -147,11 +140,12 @@ def train(
     cost = Cost().normalized(y, target.nu)
     problem = Problem(Uniform(LATENT_DIM), target, cost, config.lam)
     rule = StepRule(config.step_rule, config.step_c)  # type: ignore[arg-type]
-    run = _Run.start(config, target, shape, checkpoints.load(y.device), checkpoint_digest)
+    run = _Run.start(config, problem, rule, shape, checkpoints.load(y.device), checkpoint_digest)
 
     clock = time.perf_counter() - run.seconds
     batches = config.batch_size, run.rng
-    theta_steps = algorithm1(run.generator, problem, run.psi_state, run.optimizer, rule, config.inner_steps, *batches)
+    given = run.generator, problem, run.psi_state, run.optimizer, rule, config.inner_steps
+    theta_steps = run.variant or algorithm1(*given, *batches)
     for step in track(range(run.step + 1, config.outer_steps + 1)):
         run.psi_state, value = next(theta_steps)
         last = step == config.outer_steps
@@ -163,7 +157,7 @@ def train(
         if step % config.checkpoint_every == 0 or last:
             run.step, run.seconds = step, time.perf_counter() - clock
             checkpoints.save(run.state(checkpoint_digest))
-    run.generator.eval()
+    run.finish()
     run.psi_state = ascend_psi(run.generator, problem, AsgdState.zeros(target), rule, config.final_steps, *batches)
     psi = target.center(run.psi_state.average)
     log = [*run.log[:-1], run.log[-1] | _measure(run, problem, config)]
@@ -178,6 +172,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     psi_state: AsgdState
     rng: torch.Generator
+    variant: VariantLoop | None
     step: int = 0
     seconds: float = 0.0
     log: list[dict[str, float]] = field(default_factory=list)
@@ -187,18 +182,20 @@ class _Run:
     def start(
         cls,
         config: OTConfig,
-        target: DiscreteMeasure,
+        problem: Problem,
+        rule: StepRule,
         shape: tuple[int, int],
         saved: dict[str, Any] | None,
         digest: str,
     ) -> _Run:
         """Begin from the seed, or from a checkpoint."""
-        device = target.y.device
+        device = problem.target.y.device
         generator = make_generator(config.generator, shape, config.seed).to(device)
         optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr_theta)
         # offset, because the seed itself would repeat the uniform numbers of the first layer's initial weights
         rng = torch.Generator(device).manual_seed(config.seed + 3_000_003)
-        run = cls(generator, optimizer, AsgdState.zeros(target), rng)
+        variant = build(config, generator, problem, optimizer, rule, rng)
+        run = cls(generator, optimizer, AsgdState.zeros(problem.target), rng, variant)
         if saved is not None:
             if saved.get("digest") != digest:
                 raise RunError("the checkpoint is of another configuration: delete its folder to start again")
@@ -207,6 +204,8 @@ class _Run:
             rng.set_state(saved["rng"].cpu())
             run.psi_state = AsgdState(saved["average"].clone(), saved["average"])
             run.step, run.seconds, run.log, run.timing = (saved[k] for k in ("step", "seconds", "log", "timing"))
+            if variant:
+                variant.load(saved["variant"])
         return run
 
     def state(self, digest: str) -> dict[str, Any]:
@@ -220,7 +219,13 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "rng": self.rng.get_state(),
             "average": self.psi_state.average,
+            "variant": self.variant and self.variant.state(),
         }
+
+    def finish(self) -> None:
+        if self.variant:
+            self.generator, self.variant = self.variant.trained(), None
+        self.generator.eval()
 
 
 @torch.no_grad()
@@ -228,7 +233,7 @@ def _measure(run: _Run, problem: Problem, config: OTConfig) -> dict[str, float]:
     """One row of the log, on latents of their own that are the same in every row."""
     rng = torch.Generator(problem.target.y.device).manual_seed(config.seed + 1_000_003)
     x = sample_images(run.generator, problem.latent, config.eval_samples, rng)
-    psi = run.psi_state.average
+    psi = run.variant.dual.everywhere() if run.variant else run.psi_state.average
     value, grad = objective(x, problem.target, psi, problem.lam, problem.cost)
     atoms = effective_atoms(x[:100], problem.target, psi, problem.lam, problem.cost)
     return {"value": float(value), "marginal_error": marginal_error(grad), "effective_atoms": atoms}
