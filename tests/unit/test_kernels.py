@@ -228,6 +228,16 @@ def test_only_what_the_compiled_kernel_can_do_reaches_it(monkeypatch):
     assert not cpu.covers(x, law, 0.1, cost)
 
 
+@needs_cpu
+@pytest.mark.parametrize("lam", [0.0, 0.01, 0.1])
+def test_slopes_at_atoms_in_floats_are_those_at_atoms_in_bytes(lam):
+    x, law, psi, cost, _ = make()
+    floats = DiscreteMeasure.from_atoms(law.points, law.nu)  # their unit is 1, that of the packed integers 1 / 255
+    torch.testing.assert_close(
+        cpu.x_grad(x, floats, psi, lam, cost)[1], cpu.x_grad(x, law, psi, lam, cost)[1], rtol=0, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("lam", [0.0, 1e-6, 0.05, 1e6])
 def test_atoms_of_every_dtype(dtype, lam):

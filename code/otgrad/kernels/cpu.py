@@ -87,7 +87,7 @@ def x_grad(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost)
             mean = law.points_at(atoms.order_long[cell])
         else:
             top, z, sums = step.exponentials()
-            mean = law.unit * step.weighted_means(z, sums)
+            mean = atoms.unit * step.weighted_means(z, sums)
             values[rows] = step.soft_values(top, z) - 2 / cost.scale * (step.rest * mean).sum(1)
         grads[rows] = 2 / cost.scale * (x[rows] - mean)
     return values, grads
