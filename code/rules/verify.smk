@@ -9,6 +9,7 @@ FIGURES = {
     "crosscheck": [rules.crosscheck_table.output.potentials, rules.crosscheck_table.output.trace],
     "figure2": expand(rules.train_ot.output.samples, run=RUNS) + expand(rules.train_ot.output.log, run=RUNS),
     "training": expand(rules.train_ot.output.log, run=RUNS),
+    "shrinkage": [*rules.shrinkage_table.output, *rules.stability_table.output],
     "planar": PLANAR_LOGS + PLANAR_TIMINGS,
     "planar_flow": expand(rules.train_planar.output.snapshots, arm=PLANAR_ARMS),
     "adaptation": ADAPTATION_LOGS + ADAPTATION_SAMPLES,
