@@ -68,7 +68,7 @@ def test_a_poor_classifier_fails_and_a_missing_one_is_named(write, tmp_path):
     assert rows_of(write, tmp_path, SETS, accuracy=0.98)[0].verdict == "fail"
     rows = rows_of(write, tmp_path, SETS, status="not run: no labels")
     assert rows[0].verdict == "skipped: not run: no labels"
-    assert rows[1].claim.startswith("W2")
+    assert rows[1].claim.startswith("sharpness")
     assert len(rows_of(write, tmp_path, SETS, preset="smoke")) == 1
 
 
