@@ -13,6 +13,7 @@ from torch import Tensor
 from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.evaluate import exact_w1
+from otgrad.evaluation.pixels import total_variance
 from otgrad.experiments import Experiment, ImageConfig, critic_loop, rows_of
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.networks import LATENT_DIM, CriticMlp, make_generator
@@ -135,8 +136,3 @@ def references(images: Images, seed: int) -> dict[str, float]:
         "w1_mean_image": float(torch.linalg.vector_norm(test - mean, dim=1).mean()),
         "diversity_data": total_variance(train),
     }
-
-
-def total_variance(images: Tensor) -> float:
-    """Sum over the pixels of the variance of images (n, d)."""
-    return float(images.var(dim=0, correction=0).sum())

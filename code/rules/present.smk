@@ -6,6 +6,7 @@ RESULTS = [
     RUN_RECORDS,
     NOTEBOOKS,
     rules.planar_table.output,
+    rules.evaluation.output,
     rules.data.output.record,
 ]
 PROVENANCE = "results/provenance.json"
@@ -14,7 +15,7 @@ PRODUCTS = {
     "report": "paper/report.pdf",
     "gallery": "results/gallery.html: figures with their data, claims, provenance",
     "notebooks": "results/notebooks/*.html",
-    "tables": "results/verification.md, results/planar/table.md",
+    "tables": "results/verification.md, results/planar/table.md, results/evaluation/table.md",
     "for reuse": "results/api/index.html, results/examples/, results/crate.zip (RO-Crate)",
 }
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 CODE = ROOT / "code"
 PACKAGE = CODE / "otgrad"
 PYTHON_FILES = sorted(CODE.rglob("*.py"))
-ONLY_POT = {PACKAGE / "crosscheck.py", PACKAGE / "evaluate.py"}
+ONLY_POT = {PACKAGE / "crosscheck.py", PACKAGE / "evaluate.py", PACKAGE / "evaluation/transport.py"}
 PLOT_MODULES = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "style", "otgrad.joblog"}
 
 # The rooms a room may call. A room that is not listed may call none.
@@ -62,6 +62,12 @@ ROOMS = {
     "evaluation.points": set(),
     "evaluation.classifier": set(),
     "evaluation.features": {"evaluation.points"},
+    "evaluation.pixels": {"costs", "evaluation.points"},
+    "evaluation.transport": {"costs", "measures", "fixed_source", "evaluation.points"},
+    "evaluation.sets": set(),
+    "evaluation.statistics": set(),
+    "evaluation.scores": {"costs"}
+    | {f"evaluation.{name}" for name in ("classifier", "features", "pixels", "transport")},
     "experiments": {"measures", "potentials", "training.w1fe", "training.wgan"},
     "planar": {"costs", "measures", "asgd", "networks", "potentials", "evaluate", "experiments", "training.ot"}
     | {"problem", "training.w1fe", "training.wgan"},
@@ -70,7 +76,8 @@ ROOMS = {
     "usps": {"downloads", "images"},
     "adaptation_data": {"images"},
     "adaptation": {"networks", "evaluate", "experiments"},
-    "generation": {"costs", "measures", "asgd", "networks", "evaluate", "experiments", "problem", "training.ot"},
+    "generation": {"costs", "measures", "asgd", "networks", "evaluate", "experiments", "problem", "training.ot"}
+    | {"evaluation.pixels"},
 }
 
 

@@ -1,4 +1,4 @@
-"""Compare two sets of features: Frechet distance; precision and recall, density and coverage by neighbourhoods."""
+"""Compare two sets as a classifier sees them: Frechet distance; precision, recall, density and coverage; classes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from otgrad.evaluation.points import check_sets
 
 NEIGHBOURS = 5  # ASSUME: k of Naeem et al.'s tables; Kynkaanniemi et al. take 3
+LEAST_SHARE = 0.1  # ASSUME: of a class's share in real images, from which on it counts as generated
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
@@ -104,3 +105,38 @@ def _radii(x: Tensor, k: int) -> Tensor:
 def _distances(x: Tensor, y: Tensor) -> Tensor:
     """Euclidean distances (n, m), differences formed one by one: copies are at 0, and ties stay ties."""
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """The classes that a classifier finds in samples.
+
+    Attributes:
+        imbalance: total variation distance of their shares to those found in real images, 0 to 1.
+        classes: number of classes with at least a tenth of the share that they have in real images.
+        confidence: mean of the largest probability.
+    """
+
+    imbalance: float
+    classes: int
+    confidence: float
+
+
+def class_scores(real: Tensor, samples: Tensor) -> ClassScores:
+    """Count the predicted classes of samples beside those of real images.
+
+    Args:
+        real: probabilities of the classes (n, C) for real images.
+        samples: the same (m, C) for samples.
+
+    Raises:
+        ValueError: on a wrong shape.
+        FloatingPointError: if an entry is not finite.
+    """
+    check_sets(1, real=real, samples=samples)
+    expected, found = (torch.bincount(p.argmax(dim=1), minlength=p.shape[1]) / len(p) for p in (real, samples))
+    return ClassScores(
+        imbalance=float((found - expected).abs().sum()) / 2,
+        classes=int(((found > 0) & (found >= LEAST_SHARE * expected)).sum()),
+        confidence=float(samples.amax(dim=1).mean()),
+    )

@@ -1,0 +1,106 @@
+# Scores of the image runs' samples, and of sets with a known fault beside them.
+EVALUATION = "results/evaluation"
+EVALUATION_SETS = {
+    "size": PRESET["evaluation"]["images"],
+    "count": PRESET["evaluation"]["sets"],
+    "seed": SETTINGS.seed,
+}
+
+
+rule classifier:
+    input:
+        code=sources("scripts/run/classifier.py"),
+        train=rules.data.output.train,
+        test=rules.data.output.test,
+    output:
+        weights=f"{EVALUATION}/classifier.pt",
+        record=f"{EVALUATION}/classifier.json",
+    log:
+        "logs/classifier.log",
+    benchmark:
+        "results/benchmarks/classifier.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        steps=PRESET["evaluation"]["classifier_steps"],
+        seed=SETTINGS.seed,
+    message:
+        "Train a classifier, whose features samples are judged in"
+    script:
+        "../scripts/run/classifier.py"
+
+
+rule evaluate_run:
+    input:
+        code=sources("scripts/run/evaluate.py"),
+        readers="code/scripts/run/readers.py",
+        train=rules.data.output.train,
+        test=rules.data.output.test,
+        classifier=rules.classifier.output.weights,
+        weights=rules.train_ot.output.weights,
+        record=rules.train_ot.output.record,
+        log=rules.train_ot.output.log,
+    output:
+        f"{EVALUATION}/{{run}}.json",
+    log:
+        "logs/evaluate_run/{run}.log",
+    benchmark:
+        "results/benchmarks/evaluate_run/{run}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        settings=EVALUATION_SETS,
+    message:
+        "Judge the samples of {wildcards.run}"
+    script:
+        "../scripts/run/evaluate.py"
+
+
+rule evaluate_controls:
+    input:
+        code=sources("scripts/run/evaluate.py"),
+        readers="code/scripts/run/readers.py",
+        train=rules.data.output.train,
+        test=rules.data.output.test,
+        classifier=rules.classifier.output.weights,
+    output:
+        f"{EVALUATION}/controls.json",
+    log:
+        "logs/evaluate_controls.log",
+    benchmark:
+        "results/benchmarks/evaluate_controls.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        settings=EVALUATION_SETS,
+        n_train=PRESET["n_train"],
+        lams=SETTINGS.lams,
+    message:
+        "Judge real images, blurs, copies: what the scores are read against"
+    script:
+        "../scripts/run/evaluate.py"
+
+
+rule evaluation:
+    input:
+        code=sources("scripts/run/evaluation_table.py"),
+        readers="code/scripts/run/readers.py",
+        runs=expand(rules.evaluate_run.output, run=RUNS),
+        controls=rules.evaluate_controls.output[0],
+        classifier=rules.classifier.output.record,
+        dataset=rules.data.output.record,
+    output:
+        table=f"{EVALUATION}/table.csv",
+        markdown=f"{EVALUATION}/table.md",
+    log:
+        "logs/evaluation.log",
+    benchmark:
+        "results/benchmarks/evaluation.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        preset=SETTINGS.preset,
+    message:
+        "Gather the scores: {output.markdown}"
+    script:
+        "../scripts/run/evaluation_table.py"
