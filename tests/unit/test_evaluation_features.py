@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from otgrad.evaluation.features import frechet_distance, neighbour_scores
+from otgrad.evaluation.features import class_scores, frechet_distance, neighbour_scores
 
 LINE = torch.tensor([[0.0], [1.0], [3.0], [7.0]])  # radii for k = 1: 1, 1, 2, 4
 
@@ -115,3 +115,15 @@ def test_k_must_leave_a_neighbour():
         neighbour_scores(LINE, LINE, k=4)
     with pytest.raises(ValueError, match="k = 0"):
         neighbour_scores(LINE, LINE, k=0)
+
+
+def test_class_scores_by_hand():
+    real = torch.eye(4)[torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])]
+    samples = torch.tensor([[0.7, 0.3, 0, 0], [0.6, 0.4, 0, 0], [0.2, 0.8, 0, 0], [0.1, 0.9, 0, 0]])
+    found = class_scores(real, samples)
+    assert (found.imbalance, found.classes) == (0.5, 2)
+    assert found.confidence == pytest.approx((0.7 + 0.6 + 0.8 + 0.9) / 4)
+    same = class_scores(real, real)
+    assert (same.imbalance, same.classes, same.confidence) == (0, 4, 1)
+    with pytest.raises(ValueError, match="differ in width"):
+        class_scores(real, samples[:, :3])
