@@ -44,15 +44,8 @@ def draw(runs, table, picture_paths, timing_paths, classifier, outputs, stamp_te
     fig = plt.figure(figsize=(style.PAGE, ROW * len(rows) + 1.0))
     widths = [1] * len(PANELS) + [SHOWN * ROW / 0.72]
     *axes, strip = fig.subplots(1, len(widths), sharey=True, width_ratios=widths)
-    for axis, (score, (title, scale)) in zip(axes, PANELS.items(), strict=True):
-        draw_scores(axis, rows, score)
-        draw_best(axis, rows, score)
-        draw_real(axis, scores["real"], score)
-        axis.set_title(title, fontsize=7.5)
-        if any(np.isfinite(row[score]) for row in rows):
-            set_scale(axis, scale)
-        else:
-            say_missing(axis, classifier)
+    for axis, score in zip(axes, PANELS, strict=True):
+        draw_column(axis, rows, score, scores["real"], classifier)
     axes[0].set(ylim=(len(rows) - 0.5, -0.5))
     axes[0].set_yticks(range(len(rows)), names(rows), fontsize=6)
     draw_samples(strip, rows)
@@ -99,6 +92,19 @@ def blocks(rows):
 
 
 # --- Columns ----------------------------------------------------------------------------------------------------------
+
+
+def draw_column(axis, rows, score, real, classifier):
+    """Draw one column, or say why there is nothing to draw."""
+    draw_scores(axis, rows, score)
+    draw_best(axis, rows, score)
+    draw_real(axis, real, score)
+    title, scale = PANELS[score]
+    axis.set_title(title, fontsize=7.5)
+    if any(np.isfinite(row[score]) for row in rows):
+        set_scale(axis, scale)
+    else:
+        say_missing(axis, classifier)
 
 
 def draw_scores(axis, rows, score):
