@@ -10,6 +10,7 @@
 # %%
 import csv
 import json
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -49,7 +50,8 @@ dataset = read_json("results/data/dataset.json")
 verdicts = [entry for entry in read_json("results/claims.json") if entry["id"].startswith("A-smoothing")]
 lists = [part.split(":")[0] for entry in verdicts for part in entry["evidence"].split("lam ")[1:]]
 judged = {lam for text in lists for lam in text.split(", ")}
-runs = [read_run(path.parent) for path in RUNS.glob("*/run.json")]
+plain = re.compile(r"ot-[a-z]+-lam[\d.e-]+-s\d+")  # the names of variants go on
+runs = [read_run(path.parent) for path in RUNS.glob("*/run.json") if plain.fullmatch(path.parent.name)]
 runs = sorted((run for run in runs if f"{run['lam']:.3g}" in judged), key=lambda run: run["lam"])
 
 

@@ -54,6 +54,9 @@ ROOMS = {
     | {"variants.build", "variants.loops"},
     "counterexample": {"costs", "measures", "asgd", "pool", "problem", "training.ot"},
     "lockstep": {"asgd", "counterexample"},
+    "shrinkage": set(),
+    "stability": {"asgd", "costs", "ctransform", "measures", "networks", "problem", "semidual", "training.ot"}
+    | {"evaluation.transport"},
     "potentials": {"costs", "measures", "ctransform", "asgd", "networks", "pool"},
     "theory": {"costs", "measures", "ctransform", "semidual", "pool", "counterexample"},
     "training.w1fe": {"measures", "potentials"},

@@ -55,7 +55,8 @@ def test_every_equation_test_belongs_to_a_claim():
 
 def test_what_is_measured_is_claimed_and_the_reverse():
     sources = [
-        (ROOT / f"code/scripts/run/{name}.py").read_text(encoding="utf-8") for name in ("claims", "paper_b_summary")
+        (ROOT / f"code/scripts/run/{name}.py").read_text(encoding="utf-8")
+        for name in ("claims", "evaluation_checks", "paper_b_summary")
     ]
     measured = set(re.findall(r'"([AB]-[a-z0-9-]+)"', "".join(sources)))
     assert measured == {entry["id"] for entry in ENTRIES if entry.get("judged") == "results"}

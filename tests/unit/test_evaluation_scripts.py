@@ -54,6 +54,7 @@ def test_the_classifier_is_kept_with_its_accuracy(data, tmp_path, capsys):
     assert (record["status"], record["accuracy"], record["images"], record["classes"]) == ("trained", 1.0, 80, 2)
     network = from_state(torch.load(paths["classifier"], weights_only=True))
     assert network.shape == (6, 6)
+    assert trained(data, tmp_path, steps=999)[0]["steps"] == 40  # one batch an epoch
     assert "steps" in capsys.readouterr().err
 
 

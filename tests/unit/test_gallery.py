@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gallery
+import style
 import training
 import workflow
 
@@ -325,6 +326,6 @@ def test_curves_of_every_length_are_drawn(tmp_path, rows):
     assert text.count("DCGAN") >= 1
     assert "the stamp" in text
     colours = training.looks(list(runs.values()))
-    assert colours[0]["color"] == training.PLAIN
+    assert colours[0]["color"] == style.RED
     assert np.array_equal(colours[1]["color"], colours[2]["color"])
     assert colours[1]["linestyle"] != colours[2]["linestyle"]

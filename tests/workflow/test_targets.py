@@ -5,7 +5,7 @@ import shutil
 
 SMOKE = ("--config", "preset=smoke", "dataset=digits")
 FIGURES = ["figure1", "counterexample_chart", "counterexample_segment", "counterexample_steps", "theory", "crosscheck"]
-FIGURES += ["figure2", "training", "tradeoff", "variants", "neighbours", "interpolation"]
+FIGURES += ["figure2", "training", "tradeoff", "variants", "neighbours", "interpolation", "shrinkage"]
 FIGURES += ["planar", "planar_flow", "adaptation", "generation", "workflow"]
 
 

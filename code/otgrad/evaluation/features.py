@@ -54,7 +54,8 @@ class NeighbourScores:
     """How two sets lie in each other's k-nearest-neighbour balls (closed; a point's radius leaves itself out).
 
     Attributes:
-        precision: share of samples in at least one ball of a real point (Kynkaanniemi et al. 2019). Fidelity.
+        precision: share of samples in at least one ball of a real point (Kynkaanniemi et al. 2019). Fidelity; but
+            what hugs the mean may be inside too: on MNIST the mean image has a precision of 1.
         recall: share of real points in at least one ball of a sample (same). Diversity.
         density: balls of real points that a sample lies in, on average, over k (Naeem et al. 2020): precision that one
             outlying real point does not raise. May exceed 1.
@@ -99,7 +100,7 @@ def neighbour_scores(real: Tensor, samples: Tensor, k: int = NEIGHBOURS) -> Neig
 def _radii(x: Tensor, k: int) -> Tensor:
     """Distance of every point to its k-th nearest other (n,)."""
     distances = _distances(x, x).fill_diagonal_(torch.inf)
-    return distances.kthvalue(k, dim=1).values
+    return distances.topk(k, dim=1, largest=False).values.amax(dim=1)
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:

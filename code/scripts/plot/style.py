@@ -137,6 +137,13 @@ def shared_area(first, second):
     return np.prod(np.clip(first[1] + second[1] - np.abs(first[0] - second[0]), 0, None))
 
 
+def lam_colours(lams: Iterable[float]) -> dict[float, object]:
+    """Colour of every lam, the same in all figures: 0 in red, the others from dark to light as lam grows."""
+    positive = sorted({lam for lam in lams if lam > 0})
+    tints = plt.get_cmap("viridis")(np.linspace(0, 0.82, max(len(positive), 1)))
+    return {0: RED} | dict(zip(positive, tints, strict=False))
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hex digest of a file's bytes."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

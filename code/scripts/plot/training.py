@@ -17,7 +17,6 @@ PANELS = {  # column of log.csv: panel's title, scale
     "marginal_error": (r"Marginal error $\|\nu-\bar\nu\|_1$", "log"),
     "effective_atoms": ("Effective atoms per sample", "log"),
 }
-PLAIN = style.RED  # lam = 0, as in the figures on theory
 DASHES = ("-", (0, (4, 1.5)), ":")  # generators, in order of appearance
 FEW = 10  # measures up to which each is marked: a few points alone make no curve
 LAST = {"marker": "o", "markersize": 4.5, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 3}
@@ -51,10 +50,8 @@ def draw(runs, log_paths, outputs, stamp_text):
 
 
 def looks(configs):
-    """Colour and dashes of every run: lam = 0 apart, the others from dark to light as lam grows."""
-    lams = sorted({config["lam"] for config in configs if config["lam"] > 0})
-    tints = plt.get_cmap("viridis")(np.linspace(0, 0.82, max(len(lams), 1)))
-    colours = {0: PLAIN} | dict(zip(lams, tints, strict=False))
+    """Colour and dashes of every run: lam by colour, the generator by dashes."""
+    colours = style.lam_colours(config["lam"] for config in configs)
     generators = list(dict.fromkeys(config["generator"] for config in configs))
     dashes = {name: DASHES[k % len(DASHES)] for k, name in enumerate(generators)}
     return [{"color": colours[config["lam"]], "linestyle": dashes[config["generator"]]} for config in configs]

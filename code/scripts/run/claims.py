@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from claims_map import UNRUN, judge, outcomes, read_map
+from evaluation_checks import evaluation_claims
 from otgrad.atomic import write_json
 from otgrad.joblog import job
 from paper_b_summary import claims as paper_b_claims
-from readers import data_spread, read_table, run_summary
+from readers import data_spread, read_json, read_table, run_summary
 
 TAIL = 50  # iterations at the end of a trajectory that count as its limit
 REACHED = 1e-3  # distance to theta* that counts as convergence with a constant step
@@ -69,6 +70,42 @@ def image_claims(runs, variance, preset):
     return {"A-smoothing": (None if None in holds else all(holds), "; ".join(evidence))}
 
 
+def blur_claims(cost_path, stability_path, preset):
+    """Whether trained generators reach the bound of the best Gaussian, and what limits Algorithm 1 at lam = 0."""
+    rows = read_table(cost_path)
+    bounds = np.array([(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "bound"]).T
+    runs = [(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "run" and float(r["lam"]) > 0]
+    limits = [float(np.interp(np.log(lam), np.log(bounds[0]), bounds[1])) for lam, _ in runs]
+    reached = [value <= 1.01 * limit for (_, value), limit in zip(runs, limits, strict=True)]
+    told = [f"{lam:g}: {value:.3f} / {limit:.3f}" for (lam, value), limit in zip(runs, limits, strict=True)]
+    arms = [{key: float(r[key]) for key in ("lam", "inner_steps", "ties", "w2")} for r in read_table(stability_path)]
+    plain = sorted((arm for arm in arms if arm["lam"] == 0), key=lambda arm: arm["inner_steps"])
+    few, many = (np.mean([a["w2"] for a in plain if a["inner_steps"] == plain[k]["inner_steps"]]) for k in (0, -1))
+    ties = max(arm["ties"] for arm in plain)
+    decided = preset != "smoke"
+    return {
+        "A-bound": (
+            (True if all(reached) else None if any(reached) else False) if decided else None,
+            f"lam: value / bound: {', '.join(told)}",
+        ),
+        "A-solver-error": (
+            bool(many < few and ties < 0.01) if decided else None,
+            f"lam = 0, W2 with {plain[0]['inner_steps']:g} and {plain[-1]['inner_steps']:g} inner steps: {few:.2f},"
+            f" {many:.2f}; samples that tie: {ties:.2%}",
+        ),
+    }
+
+
+def seconds_by_setting(record_paths):
+    """Mean seconds of training of runs that differ in the seed alone."""
+    found = {}
+    for path in record_paths:
+        record = read_json(path)
+        name = Path(path).parent.name.replace(f"-s{record['config']['seed']}", "", 1)
+        found.setdefault(name, []).append(record["seconds"])
+    return {name: float(np.mean(seconds)) for name, seconds in found.items()}
+
+
 def _pairs(rows):
     return ", ".join(f"{float(r['lam']):g} / {float(r['step']):g}" for r in rows)
 
@@ -84,12 +121,13 @@ def not_run(paper_b_logs):
     return dict.fromkeys(["B-adaptation"], next((f"not run: {reason}" for reason in reasons), UNRUN))
 
 
-def claims(inputs, run_folders, paper_b_logs, preset, output):
+def claims(inputs, run_folders, judged, paper_b_logs, preset, output):
     """Write claims.json: every entry of paper/claims.yaml with its verdict and evidence.
 
     Args:
-        inputs: paths by name: map, tests, steps, train.
+        inputs: paths by name: map, tests, steps, train, scores, cost, stability.
         run_folders: folders of the image runs.
+        judged: run.json of every run that was scored.
         paper_b_logs: log.csv of every arm of paper B's experiments.
         preset: its name.
         output: written.
@@ -97,6 +135,8 @@ def claims(inputs, run_folders, paper_b_logs, preset, output):
     runs = [run_summary(folder) for folder in run_folders]
     variance, _ = data_spread(inputs["train"], runs[0]["config"]["n_train"])
     measured = counterexample_claims(inputs["steps"]) | image_claims(runs, variance, preset)
+    measured |= evaluation_claims(inputs["scores"], seconds_by_setting(judged), preset)
+    measured |= blur_claims(inputs["cost"], inputs["stability"], preset)
     measured |= paper_b_claims({Path(path).parent.name: path for path in paper_b_logs}, preset)
     entries = judge(read_map(inputs["map"]), measured, outcomes(inputs["tests"]), not_run(paper_b_logs))
     write_json(Path(output), entries)
@@ -106,4 +146,4 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         folders = [str(Path(path).parent) for path in smk.input.runs]
-        claims(dict(smk.input.items()), folders, smk.input.paper_b, smk.params.preset, smk.output[0])
+        claims(dict(smk.input.items()), folders, smk.input.judged, smk.input.paper_b, smk.params.preset, smk.output[0])

@@ -1,5 +1,6 @@
 """Train the classifier whose features samples are judged in; say so plainly where the images have no labels."""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import torch
 
 from otgrad.atomic import replacing, write_json
-from otgrad.evaluation.classifier import accuracy, to_state, train_classifier
+from otgrad.evaluation.classifier import BATCH, accuracy, to_state, train_classifier
 from otgrad.images import load_npz
 from otgrad.joblog import job
 from progress import Progress
 
+MOST_EPOCHS = 40  # of few images, so that they take seconds
 WEAK = 0.9  # held-out accuracy below which the features are not to be trusted
 
 
@@ -21,7 +23,7 @@ def train(train_path, test_path, steps, seed, weights_path, record_path):
     Args:
         train_path: .npz of all training images, whatever part of them generators are trained on.
         test_path: .npz of the held-out images.
-        steps: batches of 128.
+        steps: batches of 128, or fewer where 40 epochs take fewer.
         seed: of weights and order.
         weights_path: written.
         record_path: written as JSON; accuracy is null without labels of the held-out images.
@@ -35,6 +37,7 @@ def train(train_path, test_path, steps, seed, weights_path, record_path):
         state, record = {}, {"status": f"not run: {reason}", "accuracy": None}
     else:
         begun, shape = time.perf_counter(), images.images.shape[1:]
+        steps = min(steps, MOST_EPOCHS * math.ceil(len(images.images) / BATCH))
         arrays = torch.from_numpy(images.to_unit()), torch.from_numpy(images.labels)
         network = train_classifier(*arrays, shape, steps, seed, told(steps))
         found = held_out_accuracy(network, test)

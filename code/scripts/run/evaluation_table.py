@@ -45,7 +45,9 @@ NOTES = (
     "Mean ± half-width of the 95% interval (Student t): over training seeds where there are several, else over the"
     " sample sets of one generator. All sets are of one size, since most scores depend on it: read a run beside the row"
     " real, which is what perfect samples would get. Sharpness and diversity are relative to held-out images. Nearer to"
-    " training images: 0.5 without memorisation, 1 for copies; the ratio is 1, or 0. The control rows have λ = 0."
+    " training images: 0.5 without memorisation, 1 for copies; the ratio is 1, or 0; both say little of samples that"
+    " are all alike. The control rows have λ = 0. The marginal error is that of the log's samples: at λ = 0 it is at"
+    " least 2 (1 - samples / atoms)."
 )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from checks import Row, row
 from claims_map import markdown as claims_table
 from claims_map import outcomes
+from evaluation_checks import check_evaluation
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from paper_b_checks import check_adaptation, check_generation, check_planar
@@ -190,7 +191,7 @@ def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs
     """Write verification.json and verification.md.
 
     Args:
-        tables: paths by name: figure1, crosscheck, train, dataset, equations, claims.
+        tables: paths by name: figure1, crosscheck, train, dataset, scores, classifier, equations, claims.
         run_folders: folders of the image runs.
         paper_b: folders of the arms of its experiments: planar, adaptation, generation.
         figures: as for check_figures.
@@ -208,6 +209,7 @@ def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs
         *check_planar(paper_b["planar"], preset, reference_dir),
         *check_adaptation(paper_b["adaptation"]),
         *check_generation(paper_b["generation"], preset),
+        *check_evaluation(tables["scores"], tables["classifier"], preset, dataset),
         *check_equations(tables["equations"]),
         *check_figures(figures),
     ]

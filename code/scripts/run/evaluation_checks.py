@@ -1,0 +1,110 @@
+"""What the table of scores must show in any run, and what it says of the trade-off between smoothing and fidelity."""
+
+import math
+
+from checks import Row, row
+from readers import read_json, read_table
+
+LEAST_ACCURACY = {"mnist": 0.99, "digits": 0.95}  # of the classifier on held-out images
+BEATEN = 0.6  # share of the best fixed lam's Fréchet distance that a variant is to reach
+
+
+def read_scores(path):
+    """Rows of the table by name, numbers as floats."""
+    rows = {}
+    for line in read_table(path):
+        rows[line["name"]] = {key: float(value) for key, value in line.items() if key != "name"}
+    return rows
+
+
+def check_evaluation(table_path, classifier_path, preset, dataset):
+    """Check the classifier, and that every score tells the control sets apart as it must."""
+    scores, record = read_scores(table_path), read_json(classifier_path)
+    if record["status"] != "trained":
+        yield Row("scores in a classifier's features", "-", "-", "-", f"skipped: {record['status']}")
+    elif preset == "smoke":
+        yield Row("scores of samples", "a trained classifier", "-", "-", "skipped: the smoke preset trains none")
+        return
+    else:
+        least = LEAST_ACCURACY.get(dataset["name"], 0.0)
+        passed = record["accuracy"] >= least
+        yield row("classifier: accuracy on held-out images", f">= {least}", f"{record['accuracy']:.4f}", "-", passed)
+        yield from _check_features(scores)
+    yield from _check_pixels(scores)
+    if dataset["name"] == "mnist":  # of 8 x 8 pixels a blur over 3 x 3 leaves too little
+        low, high = scores["blurred"]["w2"], scores["real"]["w2"]
+        yield _below("W2 alone rewards blur: blurred below real images", low, high)
+
+
+def _check_features(scores):
+    real = scores["real"]
+    worse = {name: found["fid"] for name, found in scores.items() if name not in ("real", "copies")}
+    yield _below("Fréchet distance: real images below every other set", real["fid"], min(worse.values()))
+    half = scores.get("half of the classes")
+    if half:
+        yield _below("recall: lower without half of the classes", half["recall"], real["recall"])
+        yield _below("imbalance: higher without half of the classes", real["imbalance"], half["imbalance"])
+    yield _below("recall: blurred below real images", scores["blurred"]["recall"], real["recall"])
+
+
+def _check_pixels(scores):
+    real, blurred, copies = scores["real"], scores["blurred"], scores["copies"]
+    yield _below("sharpness: blurred below real images", blurred["sharpness"], real["sharpness"])
+    yield _below("memorisation: real below copies", real["copied_share"], copies["copied_share"])
+    gaps = [found["semidual_gap"] for found in scores.values() if not math.isnan(found["semidual_gap"])]
+    yield row("OT_c^lam to held-out images: certified gap", "<= 1%", f"{max(gaps):.2%}", "-", max(gaps) <= 0.01 + 1e-9)
+
+
+def _below(claim, low, high):
+    return row(claim, "smaller < larger", f"{low:.4g} < {high:.4g}", "-", low < high)
+
+
+def evaluation_claims(table_path, run_seconds, preset):
+    """Verdict and evidence on the trade-off, by claim id.
+
+    Args:
+        table_path: the table of scores.
+        run_seconds: seconds of training by setting (a row's name), on this machine.
+        preset: its name; the smoke preset decides nothing.
+    """
+    scores = {name: found for name, found in read_scores(table_path).items() if name in run_seconds}
+    plain = {name: found for name, found in scores.items() if is_plain(name)}
+    known = preset != "smoke" and all(not math.isnan(found["fid"]) for found in scores.values())
+    return {"A-fidelity": _fidelity(plain, known), "A-beyond": _beyond(plain, scores, run_seconds, known)}
+
+
+def is_plain(name):
+    """Whether a row is Algorithm 1 itself: ot-{generator}-lam{lam}, without a variant's settings."""
+    return name.count("-") - name.count("e-") == 2
+
+
+def _fidelity(plain, known):
+    """Of the MLP's lam in order: is each Fréchet distance at most that of the next, beyond their intervals?"""
+    chosen = sorted((found for name, found in plain.items() if name.startswith("ot-mlp-")), key=lambda f: f["lam"])
+    evidence = "Fréchet distance " + ", ".join(
+        f"{found['fid']:.0f} ± {found['fid_pm']:.0f} (lam {found['lam']:g})" for found in chosen
+    )
+    if not known or len(chosen) < 3:
+        return None, evidence
+    pairs = list(zip(chosen, chosen[1:], strict=False))
+    apart = [high["fid"] - low["fid"] > low["fid_pm"] + high["fid_pm"] for low, high in pairs]
+    reversed_ = [low["fid"] - high["fid"] > low["fid_pm"] + high["fid_pm"] for low, high in pairs]
+    return (False if any(reversed_) else True if all(apart) else None), evidence
+
+
+def _beyond(plain, scores, seconds, known):
+    """Is some variant, trained no longer than the best fixed lam, at 0.6 of its distance, with no lower recall?"""
+    variants = {name: found for name, found in scores.items() if name not in plain}
+    if not known or not variants or not plain:
+        return None, "no variant was scored"
+    best = min(plain, key=lambda name: plain[name]["fid"])
+    within = {name: found for name, found in variants.items() if seconds[name] <= 1.05 * seconds[best]}
+    if not within:
+        return None, f"no variant trained within the {seconds[best]:.0f} s of {best}"
+    first = min(within, key=lambda name: within[name]["fid"])
+    ratio, recalls = within[first]["fid"] / plain[best]["fid"], (within[first]["recall"], plain[best]["recall"])
+    evidence = (
+        f"{first}: {within[first]['fid']:.0f} in {seconds[first]:.0f} s, the best fixed lam, {best}:"
+        f" {plain[best]['fid']:.0f} in {seconds[best]:.0f} s: {ratio:.2f}; recall {recalls[0]:.2f} and {recalls[1]:.2f}"
+    )
+    return (ratio <= BEATEN and recalls[0] >= recalls[1]), evidence

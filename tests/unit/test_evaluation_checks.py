@@ -1,0 +1,107 @@
+"""Rows and verdicts on the table of scores: each can fail."""
+
+import csv
+import json
+
+import pytest
+
+import evaluation_checks as checks
+
+REAL = {"lam": 0, "fid": 4, "fid_pm": 1, "recall": 0.94, "imbalance": 0.04, "w2": 5.9, "sharpness": 1.0}
+REAL |= {"copied_share": 0.5, "semidual_gap": 0.0, "precision": 0.95}
+SETS = {
+    "real": REAL,
+    "blurred": REAL | {"fid": 125, "recall": 0.25, "w2": 5.2, "sharpness": 0.3},
+    "mean image": REAL | {"fid": 1249, "recall": 0},
+    "half of the classes": REAL | {"fid": 173, "recall": 0.56, "imbalance": 0.5},
+    "copies": REAL | {"copied_share": 1.0},
+    "ot-mlp-lam0": REAL | {"fid": 231, "fid_pm": 5, "recall": 0.12},
+    "ot-mlp-lam0.01": REAL | {"lam": 0.01, "fid": 243, "fid_pm": 5, "recall": 0.16},
+    "ot-mlp-lam0.1": REAL | {"lam": 0.1, "fid": 1104, "fid_pm": 20, "recall": 0},
+    "ot-mlp-lam0.005-selfatoms200": REAL | {"lam": 0.005, "fid": 50, "recall": 0.7},
+}
+SECONDS = {name: 100.0 for name in SETS if name.startswith("ot-")}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(sets):
+        rows = [{"name": name} | scores for name, scores in sets.items()]
+        with (tmp_path / "table.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+        return tmp_path / "table.csv"
+
+    return written
+
+
+def rows_of(write, tmp_path, sets, accuracy=0.992, status="trained", preset="laptop"):
+    record = tmp_path / "classifier.json"
+    record.write_text(json.dumps({"accuracy": accuracy, "status": status}))
+    return list(checks.check_evaluation(write(sets), record, preset, {"name": "mnist"}))
+
+
+def test_scores_that_tell_the_controls_apart_pass(write, tmp_path):
+    assert {row.verdict for row in rows_of(write, tmp_path, SETS)} == {"pass"}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "claim"),
+    [
+        ("real", {"fid": 130}, "real images below every other set"),
+        ("half of the classes", {"recall": 0.95}, "without half of the classes"),
+        ("half of the classes", {"imbalance": 0.01}, "imbalance"),
+        ("blurred", {"w2": 6.0}, "W2 alone rewards blur"),
+        ("blurred", {"sharpness": 1.1}, "sharpness"),
+        ("blurred", {"recall": 0.99}, "recall: blurred"),
+        ("copies", {"copied_share": 0.4}, "memorisation"),
+        ("ot-mlp-lam0.1", {"semidual_gap": 0.02}, "certified gap"),
+    ],
+)
+def test_each_row_can_fail(write, tmp_path, name, change, claim):
+    rows = rows_of(write, tmp_path, SETS | {name: SETS[name] | change})
+    assert [row.claim for row in rows if row.verdict == "fail" and claim in row.claim]
+
+
+def test_a_poor_classifier_fails_and_a_missing_one_is_named(write, tmp_path):
+    assert rows_of(write, tmp_path, SETS, accuracy=0.98)[0].verdict == "fail"
+    rows = rows_of(write, tmp_path, SETS, status="not run: no labels")
+    assert rows[0].verdict == "skipped: not run: no labels"
+    assert rows[1].claim.startswith("sharpness")
+    assert len(rows_of(write, tmp_path, SETS, preset="smoke")) == 1
+
+
+def claims(write, sets, seconds=None, preset="laptop"):
+    return checks.evaluation_claims(write(sets), seconds or SECONDS, preset)
+
+
+def test_fidelity_is_judged_beyond_the_intervals(write):
+    verdict, evidence = claims(write, SETS)["A-fidelity"]
+    assert verdict is True  # 231 + 5 < 243 - 5
+    assert "231 ± 5 (lam 0), 243 ± 5 (lam 0.01)" in evidence
+    level = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 240}}
+    assert claims(write, level)["A-fidelity"][0] is None
+    worse = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 300}}
+    assert claims(write, worse)["A-fidelity"][0] is False
+    assert claims(write, SETS, preset="smoke")["A-fidelity"][0] is None
+
+
+def test_a_variant_must_win_at_the_same_time_and_without_losing_recall(write):
+    verdict, evidence = claims(write, SETS)["A-beyond"]
+    assert verdict is True
+    assert "0.22" in evidence
+    name = "ot-mlp-lam0.005-selfatoms200"
+    for change in ({"fid": 150}, {"recall": 0.1}):
+        assert claims(write, SETS | {name: SETS[name] | change})["A-beyond"][0] is False
+    slow = claims(write, SETS, SECONDS | {name: 120.0})["A-beyond"]
+    assert slow[0] is None
+    assert "100 s" in slow[1]
+    unscored = SETS | {name: SETS[name] | {"fid": float("nan")}}
+    assert claims(write, unscored)["A-beyond"][0] is None
+
+
+def test_plain_rows_are_told_from_variants():
+    assert checks.is_plain("ot-mlp-lam1e-05")
+    assert checks.is_plain("ot-dcgan-lam0.01")
+    assert not checks.is_plain("ot-mlp-lam1e-05-carry0.5")
