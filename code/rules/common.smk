@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from otgrad.runs import OTConfig
 from otgrad.settings import ConfigError, resolve
 
 ROOT = Path(workflow.basedir)
@@ -65,19 +66,29 @@ def drawn(name, category, caption=None):
     return [report(vector, caption=str(ROOT / f"paper/captions/{caption or name}.rst"), category=category), *others]
 
 
-def run_configs(lams=SETTINGS.lams):
-    """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
+def common_settings():
+    """What all image runs of this configuration share: fields of OTConfig."""
     shared = ("batch_size", "outer_steps", "inner_steps", "lr_theta", "n_train", "step_rule", "step_c")
     shared += ("log_every", "checkpoint_every", "eval_samples", "final_steps")
-    common = {"seed": SETTINGS.seed} | {key: PRESET[key] for key in shared}
+    return {"seed": SETTINGS.seed} | {key: PRESET[key] for key in shared}
+
+
+def run_configs(lams=SETTINGS.lams):
+    """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
     return {
-        f"ot-{generator}-lam{lam:g}-s{SETTINGS.seed}": {"generator": generator, "lam": float(lam)} | common
+        f"ot-{generator}-lam{lam:g}-s{SETTINGS.seed}": {"generator": generator, "lam": float(lam)} | common_settings()
         for generator, lam in product(SETTINGS.generators, lams)
     }
 
 
+def variant_configs():
+    """The preset's variants of Algorithm 1, each with a lam of its own: as run_configs, for the first generator."""
+    common = {"generator": SETTINGS.generators[0]} | common_settings()
+    return {OTConfig(**arm).name(): arm for arm in expand_arms({"common": common, "arms": PRESET["variants"]})}
+
+
 def expand_arms(block):
-    """The arms of an experiment of paper B: settings by name, every list in an entry of block["arms"] multiplied out."""
+    """The arms of an experiment: settings by name, every list in an entry of block["arms"] multiplied out."""
     arms = []
     for entry in block["arms"]:
         entry = block["common"] | entry

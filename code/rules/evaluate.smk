@@ -74,7 +74,7 @@ rule evaluate_controls:
     params:
         settings=EVALUATION_SETS,
         n_train=PRESET["n_train"],
-        lams=SETTINGS.lams,
+        lams=sorted({config["lam"] for config in JUDGED.values()}),
     message:
         "Judge real images, blurs, copies: what the scores are read against"
     script:
@@ -85,7 +85,7 @@ rule evaluation:
     input:
         code=sources("scripts/run/evaluation_table.py"),
         readers="code/scripts/run/readers.py",
-        runs=expand(rules.evaluate_run.output, run=RUNS),
+        runs=expand(rules.evaluate_run.output, run=JUDGED),
         controls=rules.evaluate_controls.output[0],
         classifier=rules.classifier.output.record,
         dataset=rules.data.output.record,

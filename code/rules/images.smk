@@ -5,7 +5,9 @@ IMAGES = "results/runs/images"
 RUNS = run_configs()
 PILOT_LAMS = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 PILOT_RUNS = run_configs(PILOT_LAMS)
-TRAINABLE = RUNS | PILOT_RUNS
+VARIANT_RUNS = variant_configs()
+JUDGED = RUNS | VARIANT_RUNS
+TRAINABLE = JUDGED | PILOT_RUNS
 
 
 wildcard_constraints:

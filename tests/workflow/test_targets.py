@@ -5,7 +5,8 @@ import shutil
 
 SMOKE = ("--config", "preset=smoke", "dataset=digits")
 FIGURES = ["figure1", "counterexample_chart", "counterexample_segment", "counterexample_steps", "theory", "crosscheck"]
-FIGURES += ["figure2", "training", "planar", "planar_flow", "adaptation", "generation", "workflow"]
+FIGURES += ["figure2", "training", "tradeoff", "variants", "neighbours", "interpolation", "shrinkage"]
+FIGURES += ["planar", "planar_flow", "adaptation", "generation", "workflow"]
 
 
 def test_a_dry_run_says_the_expected_time(project, run_snakemake):

@@ -71,13 +71,17 @@ def memorisation(samples: Tensor, train: Tensor, held_out: Tensor) -> Memorisati
     """
     check_sets(1, samples=samples, train=train, held_out=held_out)
     check_sizes(train=train, held_out=held_out)
-    seen, unseen = (_nearest_distance(samples, images) for images in (train, held_out))
+    seen, unseen = (nearest(samples, images)[1] for images in (train, held_out))
     share = (seen < unseen).double() + (seen == unseen).double() / 2
     ratio = torch.where(seen == unseen, 1.0, seen / unseen)  # 0 / 0 where both hold a copy
     return Memorisation(float(share.mean()), float(ratio.median()))
 
 
-def _nearest_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Distance of each x_i to its nearest y_j (m,); taken once more from the difference: 0 for a copy."""
-    nearest = torch.cat([Cost().matrix(tile, y).argmin(dim=1) for tile in x.split(TILE)])
-    return torch.linalg.vector_norm(x - y[nearest], dim=1)
+def nearest(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the nearest of y (n, d) to each x_i of (m, d), Euclidean.
+
+    Returns:
+        rows of y (m,), and the distances (m,), taken once more from the difference: 0 for a copy.
+    """
+    rows = torch.cat([Cost().matrix(tile, y).argmin(dim=1) for tile in x.split(TILE)])
+    return rows, torch.linalg.vector_norm(x - y[rows], dim=1)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import os
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,6 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 COLUMN = 3.5  # inches: width of one column in print
 PAGE = 7.2  # inches: width of two columns
@@ -87,6 +89,54 @@ def draw_image_rows(axis, rows, names, gap, **look):
     axis.spines[:].set_visible(False)
 
 
+def mosaic(images, columns, line=0.15):
+    """Tile images (m, h, w) into one picture, row by row, with lines of the grey value `line` between them."""
+    count, h, w = images.shape
+    tiles = np.zeros((-(-count // columns) * columns, h + 1, w + 1))
+    tiles[:count] = line
+    tiles[:count, :h, :w] = images
+    return tiles.reshape(-1, columns, h + 1, w + 1).swapaxes(1, 2).reshape(-1, columns * (w + 1))[:-1, :-1]
+
+
+def place_labels(axis, points, size=6):
+    """Write each (x, y, text, colour) beside its point, where it covers least of other points, labels and lines.
+
+    The axes must have been drawn, so that they know their place on the page. Points without a text are left free.
+    """
+    points = [point for point in points if np.isfinite(point[:2]).all()]
+    unit, bounds = axis.figure.dpi / 72, np.array([axis.bbox.min, axis.bbox.max])
+    spots = [axis.transData.transform((x, y)) for x, y, *_ in points]
+    taken = [(spot, np.full(2, 2.5 * unit)) for spot in spots] + [(spot, np.full(2, unit)) for spot in along(axis)]
+    for (x, y, text, colour), spot in zip(points, spots, strict=True):
+        half = unit * size * np.array([0.3 * len(text), 0.5])
+        ways = [far * np.array([np.cos(t), np.sin(t)]) for far in (1, 1.6, 2.2) for t in np.arange(1, 9) * np.pi / 4]
+        boxes = [(spot + way * (half + 3 * unit), half) for way in ways]
+        boxes = [box for box in boxes if np.all((box[0] - half >= bounds[0]) & (box[0] + half <= bounds[1]))] or boxes
+        taken.append(min(boxes, key=lambda box: sum(shared_area(box, other) for other in taken)))
+        place = {"xytext": (taken[-1][0] - spot) / unit, "textcoords": "offset points", "ha": "center", "va": "center"}
+        axis.annotate(text, (x, y), fontsize=size, color=colour, **place).set_in_layout(False)
+
+
+def few_ticks(axis, ticks=(1, 3)):
+    """Give a logarithmic axis (.xaxis, .yaxis) ticks at these multiples of powers of ten alone."""
+    axis.set_major_locator(LogLocator(subs=ticks))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def along(axis, steps=8):
+    """Places on the page along the lines that were drawn."""
+    for line in axis.lines:
+        spots = axis.transData.transform(line.get_xydata())
+        for start, end in pairwise(spots[np.isfinite(spots).all(axis=1)]):
+            yield from np.linspace(start, end, steps)
+
+
+def shared_area(first, second):
+    """Area that two boxes share, each given by its middle and half its sides."""
+    return np.prod(np.clip(first[1] + second[1] - np.abs(first[0] - second[0]), 0, None))
+
+
 def lam_colours(lams: Iterable[float]) -> dict[float, object]:
     """Colour of every lam, the same in all figures: 0 in red, the others from dark to light as lam grows."""
     positive = sorted({lam for lam in lams if lam > 0})
@@ -121,3 +171,43 @@ def save(fig: Figure, outputs: Iterable[str], tables: Iterable[str]) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         fig.savefig(output, metadata=metadata[output.suffix])
     plt.close(fig)
+
+
+# --- Runs of Algorithm 1 on images ------------------------------------------------------------------------------------
+
+CHANGES = {  # field of a run's settings -> how a figure says that it is changed; the λ's are said by themselves
+    "lam_share": "over {:.0%} of the steps",
+    "carry": "ψ carried on ({:g})",
+    "reuse": "{:g} batches again",
+    "self_atoms": "self term of {:g}",
+    "self_weight": "its weight {:g}",
+    "lr_decay": "rate falls ({:.0%})",
+    "weight_average": "θ averaged ({:g})",
+    "potential": "ψ by {}",
+    "batch_atoms": "of {:g} atoms",
+}
+
+
+def run_label(run):
+    """Name a run by its lam and what is changed in Algorithm 1, without its generator."""
+    changes = dict(run["changes"])
+    start = changes.pop("lam_start", None)
+    parts = [f"λ = {run['lam']:g}" if start is None else f"λ = {start:g} to {run['lam']:g}"]
+    return ", ".join(parts + [CHANGES.get(name, f"{name} {{}}").format(value) for name, value in changes.items()])
+
+
+def setting(name, run):
+    """Name of a run's row in the table of scores: that of the run without its seed."""
+    return name.replace(f"-s{run['seed']}", "", 1)
+
+
+def read_scores(table):
+    """Rows of the table of scores by their name: numbers, nan where a score was not computed."""
+    return {row.pop("name"): {key: float(value) for key, value in row.items()} for row in read(table)}
+
+
+def scores_text(rows, classifier):
+    """What the bars are, and whether the classifier can be trusted, for a stamp."""
+    seeds, sets = (int(max(row[key] for row in rows)) for key in ("seeds", "sets"))
+    text = "bars: 95%, over " + (f"{seeds} seeds" if seeds > 1 else f"{sets} sample sets of one generator")
+    return text if classifier == "trained" else f"{text}; classifier {classifier.partition(',')[0]}"

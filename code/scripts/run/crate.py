@@ -22,6 +22,7 @@ FOLDERS = ("code", "config", "paper", "profiles", "tests", "figures/reference") 
 TOP = ("Snakefile", "README.md", "LICENSE", "CITATION.cff", "codecheck.yml", "pyproject.toml", "requirements.lock")
 TOP += ("environment.yml",)
 OTHERS = ("results/data/", "results/runs/adaptation/", "results/runs/generation/")  # their .npz hold others' images
+OTHERS += ("results/evaluation/pictures/",)
 MOST = 2_000_000  # bytes of an .npz that is taken along; larger ones are named with their hash
 FORMATS = {
     ".csv": "text/csv",

@@ -83,11 +83,16 @@ def control_rows(controls):
 
 
 def run_rows(runs, floors):
-    """One row per setting, in the order given: runs of one setting are told apart by the seed at the name's end."""
+    """One row per setting, in the order given."""
+    return [setting_row(name, group, floors) for name, group in grouped(runs).items()]
+
+
+def grouped(runs):
+    """Setting -> its runs: they differ in the seed alone, which the name of the setting leaves out."""
     groups = {}
     for run in runs:
-        groups.setdefault(run["run"].rsplit("-s", 1)[0], []).append(run)
-    return [setting_row(name, group, floors) for name, group in groups.items()]
+        groups.setdefault(run["run"].replace(f"-s{run['config']['seed']}", "", 1), []).append(run)
+    return groups
 
 
 def setting_row(name, runs, floors):
