@@ -67,24 +67,32 @@ def drawn(name, category, caption=None):
 
 
 def common_settings():
-    """What all image runs of this configuration share: fields of OTConfig."""
+    """What all image runs of this configuration share but the seed: fields of OTConfig."""
     shared = ("batch_size", "outer_steps", "inner_steps", "lr_theta", "n_train", "step_rule", "step_c")
     shared += ("log_every", "checkpoint_every", "eval_samples", "final_steps")
-    return {"seed": SETTINGS.seed} | {key: PRESET[key] for key in shared}
+    return {key: PRESET[key] for key in shared}
 
 
-def run_configs(lams=SETTINGS.lams):
+SEEDS = [SETTINGS.seed + k for k in range(PRESET["image_seeds"])]  # of the first generator; the others have one
+
+
+def run_configs(lams=None):
     """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
-    return {
-        f"ot-{generator}-lam{lam:g}-s{SETTINGS.seed}": {"generator": generator, "lam": float(lam)} | common_settings()
-        for generator, lam in product(SETTINGS.generators, lams)
-    }
+    arms = []
+    for k, generator in enumerate(SETTINGS.generators):
+        own = lams or (PRESET["dcgan_lams"] if generator == "dcgan" and config["lams"] is None else SETTINGS.lams)
+        arms.append({"generator": generator, "lam": list(map(float, own)), "seed": SEEDS if k == 0 else SEEDS[:1]})
+    return named_runs(arms)
 
 
 def variant_configs():
     """The preset's variants of Algorithm 1, each with a lam of its own: as run_configs, for the first generator."""
-    common = {"generator": SETTINGS.generators[0]} | common_settings()
-    return {OTConfig(**arm).name(): arm for arm in expand_arms({"common": common, "arms": PRESET["variants"]})}
+    return named_runs([{"generator": SETTINGS.generators[0], "seed": SEEDS} | arm for arm in PRESET["variants"]])
+
+
+def named_runs(arms):
+    """Runs by the name of their folder; lists in an arm are multiplied out."""
+    return {OTConfig(**arm).name(): arm for arm in expand_arms({"common": common_settings(), "arms": arms})}
 
 
 def expand_arms(block):

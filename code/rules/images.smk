@@ -7,6 +7,9 @@ PILOT_LAMS = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 PILOT_RUNS = run_configs(PILOT_LAMS)
 VARIANT_RUNS = variant_configs()
 JUDGED = RUNS | VARIANT_RUNS
+FIGURE2_LAMS = SETTINGS.lams if len(SETTINGS.lams) <= 5 else (0.0, 0.001, 0.01, 0.1)
+FIRST_RUNS = {name: config for name, config in RUNS.items() if config["seed"] == SETTINGS.seed}
+FIGURE2_RUNS = {name: config for name, config in FIRST_RUNS.items() if config["lam"] in FIGURE2_LAMS}
 TRAINABLE = JUDGED | PILOT_RUNS
 
 
@@ -46,8 +49,8 @@ rule train_ot:
 
 rule figure2:
     input:
-        samples=expand(rules.train_ot.output.samples, run=RUNS),
-        logs=expand(rules.train_ot.output.log, run=RUNS),
+        samples=expand(rules.train_ot.output.samples, run=FIGURE2_RUNS),
+        logs=expand(rules.train_ot.output.log, run=FIGURE2_RUNS),
         dataset=rules.data.output.record,
     output:
         drawn("figure2", "Paper A"),
@@ -58,7 +61,7 @@ rule figure2:
     conda:
         ENVIRONMENT
     params:
-        runs=RUNS,
+        runs=FIGURE2_RUNS,
         preset=SETTINGS.preset,
     message:
         "Draw {output[0]}"
@@ -68,7 +71,7 @@ rule figure2:
 
 rule training:
     input:
-        logs=expand(rules.train_ot.output.log, run=RUNS),
+        logs=expand(rules.train_ot.output.log, run=FIRST_RUNS),
         dataset=rules.data.output.record,
     output:
         drawn("training", "Paper A"),
@@ -79,7 +82,7 @@ rule training:
     conda:
         ENVIRONMENT
     params:
-        runs=RUNS,
+        runs=FIRST_RUNS,
         preset=SETTINGS.preset,
     message:
         "Draw {output[0]}"

@@ -7,8 +7,9 @@ FIGURES = {
     "counterexample_steps": [rules.steps_table.output[0]],
     "theory": list(rules.theory_table.output),
     "crosscheck": [rules.crosscheck_table.output.potentials, rules.crosscheck_table.output.trace],
-    "figure2": expand(rules.train_ot.output.samples, run=RUNS) + expand(rules.train_ot.output.log, run=RUNS),
-    "training": expand(rules.train_ot.output.log, run=RUNS),
+    "figure2": expand(rules.train_ot.output.samples, run=FIGURE2_RUNS)
+    + expand(rules.train_ot.output.log, run=FIGURE2_RUNS),
+    "training": expand(rules.train_ot.output.log, run=FIRST_RUNS),
     "tradeoff": [rules.evaluation.output.table, *FIRST_PICTURES],
     "variants": [rules.evaluation.output.table, *ALL_PICTURES, *expand(rules.train_ot.output.timing, run=JUDGED)],
     "neighbours": FIRST_PICTURES,
@@ -57,7 +58,10 @@ rule verification:
         train=rules.data.output.train,
         dataset=rules.data.output.record,
         runs=RUN_RECORDS,
-        checks=[f"code/scripts/run/{name}.py" for name in ("checks", "evaluation_checks", "paper_b_checks", "paper_b_summary")],
+        checks=[
+            f"code/scripts/run/{name}.py"
+            for name in ("checks", "evaluation_checks", "paper_b_checks", "paper_b_summary")
+        ],
         planar=PLANAR_RECORDS,
         adaptation=expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS),
         generation=expand(rules.train_generation.output.record, arm=GENERATION_ARMS),
@@ -87,7 +91,9 @@ rule verification:
 rule claims:
     input:
         code=sources("scripts/run/claims.py"),
-        scripts=[f"code/scripts/run/{name}.py" for name in ("readers", "claims_map", "evaluation_checks", "paper_b_summary")],
+        scripts=[
+            f"code/scripts/run/{name}.py" for name in ("readers", "claims_map", "evaluation_checks", "paper_b_summary")
+        ],
         map="paper/claims.yaml",
         tests=rules.equations.output[0],
         steps=rules.steps_table.output[0],

@@ -56,9 +56,9 @@ def image_claims(runs, variance, preset):
     """Whether lam trades fidelity for smoothing with every generator: diversity falls, effective atoms rise."""
     holds, evidence = [], []
     for generator in dict.fromkeys(run["config"]["generator"] for run in runs):
-        chosen = sorted(
-            (run for run in runs if run["config"]["generator"] == generator), key=lambda run: run["config"]["lam"]
-        )
+        own = [run for run in runs if run["config"]["generator"] == generator]
+        seed = min(run["config"]["seed"] for run in own)  # of several, the first
+        chosen = sorted((run for run in own if run["config"]["seed"] == seed), key=lambda run: run["config"]["lam"])
         atoms = [run["effective_atoms"] for run in chosen]
         spread = [run["diversity"] / variance for run in chosen]
         trained = preset != "smoke" and len(chosen) >= 3
