@@ -39,7 +39,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", default="results/data/train.npz")
     parser.add_argument("--checkpoint", help="samples.npz of an image run: the pool in place of blurred images")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=10, help="shared by the lam; no run is begun later")
+    parser.add_argument("--minutes", type=float, default=10, help="shared by the lam, without their optima; no run is begun later")
     parser.add_argument("--cap", type=float, default=8, help="seconds of a solver")
     parser.add_argument("--optimum-seconds", type=float, default=120, help="at most, for each lam; kept once found")
     parser.add_argument("--pool", type=int)
@@ -93,16 +93,16 @@ def main(given: list[str] | None = None) -> None:
     """Run from the command line."""
     options = arguments(given)
     torch.set_num_threads(options.threads)
-    start, hopeless = time.monotonic(), {}
-    rows, curves, skipped = [], [], []
+    rows, curves, skipped, hopeless = [], [], [], {}
     problem: Problem = make_problem(options.data, options.pool, options.n, options.checkpoint)
     curves_file = str(Path(options.output).with_suffix("")) + "_curves.csv"
     with tempfile.TemporaryDirectory() as folder:
         saved = problem.save(Path(folder))
         costs = Pool(problem, options.lam[0])
-        for k, lam in enumerate(sorted(options.lam, reverse=True), 1):
-            pool, deadline = costs.at(lam), start + 60 * options.minutes * k / len(options.lam)
+        for lam in sorted(options.lam, reverse=True):
+            pool = costs.at(lam)
             pool.certify(Path(options.cache), options.optimum_seconds)
+            deadline = time.monotonic() + 60 * options.minutes / len(options.lam)
             print(f"lam = {lam}: optimum {pool.upper:.7g}, certified to {pool.certificate:.1e}", flush=True)
             race = Race(pool, saved, options.threads)
             more = compete(race, options, deadline, hopeless)
