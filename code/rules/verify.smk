@@ -57,7 +57,10 @@ rule verification:
         train=rules.data.output.train,
         dataset=rules.data.output.record,
         runs=RUN_RECORDS,
-        checks=[f"code/scripts/run/{name}.py" for name in ("checks", "evaluation_checks", "paper_b_checks", "paper_b_summary")],
+        checks=[
+            f"code/scripts/run/{name}.py"
+            for name in ("checks", "evaluation_checks", "paper_b_checks", "paper_b_summary")
+        ],
         planar=PLANAR_RECORDS,
         adaptation=expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS),
         generation=expand(rules.train_generation.output.record, arm=GENERATION_ARMS),
@@ -87,7 +90,9 @@ rule verification:
 rule claims:
     input:
         code=sources("scripts/run/claims.py"),
-        scripts=[f"code/scripts/run/{name}.py" for name in ("readers", "claims_map", "evaluation_checks", "paper_b_summary")],
+        scripts=[
+            f"code/scripts/run/{name}.py" for name in ("readers", "claims_map", "evaluation_checks", "paper_b_summary")
+        ],
         map="paper/claims.yaml",
         tests=rules.equations.output[0],
         steps=rules.steps_table.output[0],
