@@ -39,7 +39,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", default="results/data/train.npz")
     parser.add_argument("--checkpoint", help="samples.npz of an image run: the pool in place of blurred images")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=10, help="shared by the lam, without their optima; no run is begun later")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="shared by the lam, without their optima; no run is begun later"
+    )
     parser.add_argument("--cap", type=float, default=8, help="seconds of a solver")
     parser.add_argument("--optimum-seconds", type=float, default=120, help="at most, for each lam; kept once found")
     parser.add_argument("--pool", type=int)

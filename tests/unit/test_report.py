@@ -104,6 +104,11 @@ def made_tables(folder):
     rows["chart"] = [{"lam": lam, "tail_distance": lam and 1e-9} for lam in (0, 0.1, 1)]
     rows["slopes"] = [{"instance": name, "left": 0, "right": -2} for name in ("dirac", "segment")]
     rows["shrinkage"] = [{"lam": lam, "gaussian": max(0, 1 - lam)} for lam in (0, 1, 2)]
+    scored = ("fid", "recall", "precision", "sharpness", "w2")
+    shared = {"sets": 4, "images": 2000} | {key: 5.25 for key in scored} | {f"{key}_pm": 0.5 for key in scored}
+    names = ("real", "blurred", "ot-mlp-lam0.01", "ot-mlp-lam0.01-carry0.5")
+    rows["scores"] = [{"name": name} | shared for name in names]
+    rows["scores"][3] |= {"fid": math.nan, "fid_pm": math.nan}
     return {name: table(folder / f"{name}.csv", lines) for name, lines in rows.items()}
 
 
@@ -153,6 +158,12 @@ def test_numbers_are_those_of_the_tables(tmp_path):
     assert found["crosscheck"]["rows"][0] | {"quantity": ""} == {
         "quantity": "", "agree": "1 of 2", "worst": "2.0·10⁻⁵", "tolerance": "1·10⁻⁶"
     }  # fmt: skip
+    scores = found["scores"]
+    assert scores["rows"][3] == {
+        "name": "MLP, λ = 0.01, carry0.5", "fid": "–", "recall": "5.25 ± 0.50", "precision": "5.25 ± 0.50",
+        "sharpness": "5.25 ± 0.50", "w2": "5.25 ± 0.50",
+    }  # fmt: skip
+    assert (scores["sets"], scores["images"], scores["blurred"]["fid"]) == ("4 sets", "2,000", "5 ± 0")
     assert found["planar"]["rows"] == [
         {"arm": "W1-FE, K = 1", "w1": "0.117 ± 0.008", "steps": ["475", "never"], "cosine": "−0.09"}
     ]

@@ -9,6 +9,7 @@ import report_results as results
 from otgrad.atomic import write_json
 from otgrad.joblog import job
 from readers import at_papers_scale, read_json
+from report_scores import scores
 from report_text import sentence, sig, signs, whole
 from summary import VERDICTS, count, duration
 
@@ -20,7 +21,8 @@ def collect(inputs, settings, output):
 
     Args:
         inputs: paths by name: claims, verification, provenance, figure1, steps, chart, slopes, shrinkage, crosscheck,
-            train, planar; and lists of them: runs and planar_records (run.json), adaptation and generation (log.csv).
+            train, scores, planar; and lists of them: runs and planar_records (run.json), adaptation and generation
+            (log.csv).
         settings: of Figure 1: lam, step, iterations, ...
         output: written.
     """
@@ -31,6 +33,7 @@ def collect(inputs, settings, output):
         | {"settings": {key: sig(value) for key, value in settings.items()}},
         "crosscheck": results.crosscheck(inputs["crosscheck"]),
         "images": results.images(inputs["runs"], inputs["train"]),
+        "scores": scores(inputs["scores"]),
         "planar": results.planar(inputs["planar"], inputs["planar_records"]),
         "adaptation": results.adaptation(inputs["adaptation"]),
         "generation": results.generation(inputs["generation"]),
