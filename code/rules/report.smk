@@ -3,6 +3,7 @@ REPORT_NUMBERS = "results/report.json"
 REPORT = "paper/report.pdf"
 REPORT_SCRIPTS = (
     "report_results",
+    "report_scores",
     "report_text",
     "claims",
     "claims_map",
