@@ -6,6 +6,7 @@ import json
 import pytest
 
 import evaluation_checks as checks
+import update_references
 
 REAL = {"lam": 0, "fid": 4, "fid_pm": 1, "recall": 0.94, "imbalance": 0.04, "w2": 5.9, "sharpness": 1.0}
 REAL |= {"copied_share": 0.5, "semidual_gap": 0.0, "precision": 0.95}
@@ -39,11 +40,27 @@ def write(tmp_path):
 def rows_of(write, tmp_path, sets, accuracy=0.992, status="trained", preset="laptop"):
     record = tmp_path / "classifier.json"
     record.write_text(json.dumps({"accuracy": accuracy, "status": status}))
-    return list(checks.check_evaluation(write(sets), record, preset, {"name": "mnist"}))
+    dataset = {"name": "mnist", "sha256": {"train": "abc"}}
+    return list(checks.check_evaluation(write(sets), record, preset, dataset, tmp_path))
 
 
 def test_scores_that_tell_the_controls_apart_pass(write, tmp_path):
+    *rows, kept = rows_of(write, tmp_path, SETS)
+    assert {row.verdict for row in rows} == {"pass"}
+    assert kept.verdict == "skipped: no scores-laptop-mnist.json"
+
+
+def test_scores_are_compared_with_the_kept_ranges(write, tmp_path):
+    kept = update_references.score_ranges(write(SETS))
+    assert kept["ot-mlp-lam0"] == {"fid": [161.7, 300.3], "recall": [0, 0.27]}
+    path = tmp_path / "scores-laptop-mnist.json"
+    path.write_text(json.dumps({"data_sha256": {"train": "abc"}, "ranges": kept}))
     assert {row.verdict for row in rows_of(write, tmp_path, SETS)} == {"pass"}
+    off = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 301}}
+    failed = [row.claim for row in rows_of(write, tmp_path, off) if row.verdict == "fail"]
+    assert failed == ["ot-mlp-lam0: Fréchet distance"]
+    path.write_text(json.dumps({"data_sha256": {"train": "other"}, "ranges": kept}))
+    assert rows_of(write, tmp_path, off)[-1].verdict.endswith("made on other data")
 
 
 @pytest.mark.parametrize(

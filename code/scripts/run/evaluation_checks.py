@@ -1,11 +1,13 @@
 """What the table of scores must show in any run, and what it says of the trade-off between smoothing and fidelity."""
 
 import math
+from pathlib import Path
 
 from checks import Row, row
 from readers import read_json, read_table
 
 LEAST_ACCURACY = {"mnist": 0.99, "digits": 0.95}  # of the classifier on held-out images
+SCORE_NAMES = {"fid": "Fréchet distance", "recall": "recall"}
 BEATEN = 0.6  # share of the best fixed lam's Fréchet distance that a variant is to reach
 
 
@@ -17,7 +19,7 @@ def read_scores(path):
     return rows
 
 
-def check_evaluation(table_path, classifier_path, preset, dataset):
+def check_evaluation(table_path, classifier_path, preset, dataset, reference_dir):
     """Check the classifier, and that every score tells the control sets apart as it must."""
     scores, record = read_scores(table_path), read_json(classifier_path)
     if record["status"] != "trained":
@@ -34,6 +36,22 @@ def check_evaluation(table_path, classifier_path, preset, dataset):
     if dataset["name"] == "mnist":  # of 8 x 8 pixels a blur over 3 x 3 leaves too little
         low, high = scores["blurred"]["w2"], scores["real"]["w2"]
         yield _below("W2 alone rewards blur: blurred below real images", low, high)
+    yield from _check_ranges(scores, Path(reference_dir) / f"scores-{preset}-{dataset['name']}.json", dataset)
+
+
+def _check_ranges(scores, path, dataset):
+    """Scores of the runs against the ranges kept for this preset and data set."""
+    reference = read_json(path) if path.exists() else {}
+    if reference.get("data_sha256", {}).get("train") != dataset["sha256"]["train"]:
+        why = f"{path.name} was made on other data" if reference else f"no {path.name}"
+        yield Row("scores in their ranges", "-", "-", "-", f"skipped: {why}")
+        return
+    for name, kept in reference["ranges"].items():
+        for key, (low, high) in kept.items():
+            if name in scores:
+                value = scores[name][key]
+                span, passed = f"{low:.4g} to {high:.4g}", low <= value <= high
+                yield row(f"{name}: {SCORE_NAMES[key]}", span, f"{value:.4g}", "in the range", passed)
 
 
 def _check_features(scores):

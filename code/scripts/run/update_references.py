@@ -5,12 +5,14 @@ name, after runs with several seeds.
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from claims_map import markdown as claims_table
+from evaluation_checks import read_scores
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
 from readers import read_table, run_summary
@@ -74,6 +76,27 @@ def update_planar(table_path, run_record, preset, reference_dir):
     write_json(Path(reference_dir) / f"planar-{preset}.json", reference)
 
 
+def score_ranges(table_path):
+    """Range of each run's Frechet distance and recall: the value +- 30%, and +- 0.15.
+
+    As wide as other seeds and machines ask for; a score that leaves it tells of a change, not of chance.
+    """
+    found = {}
+    for name, scores in read_scores(table_path).items():
+        if name.startswith("ot-") and not math.isnan(scores["fid"]):
+            fid, recall = scores["fid"], scores["recall"]
+            low_high = {"fid": (0.7 * fid, 1.3 * fid), "recall": (max(recall - 0.15, 0), min(recall + 0.15, 1))}
+            found[name] = {key: [float(f"{value:.4g}") for value in pair] for key, pair in low_high.items()}
+    return found
+
+
+def update_scores(table_path, dataset_path, preset, reference_dir):
+    """Write scores-{preset}-{data set}.json."""
+    dataset = json.loads(Path(dataset_path).read_text(encoding="utf-8"))
+    reference = {"data_sha256": dataset["sha256"], "ranges": score_ranges(table_path)}
+    write_json(Path(reference_dir) / f"scores-{preset}-{dataset['name']}.json", reference)
+
+
 def update(run_records, dataset_path, figures, preset, reference_dir):
     """Write images-{preset}-{data set}.json and the thumbnails of `figures`, all made on this data set."""
     dataset = json.loads(Path(dataset_path).read_text(encoding="utf-8"))
@@ -121,5 +144,6 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         update(smk.input.runs, smk.input.dataset, smk.input.figures, smk.params.preset, smk.params.references)
+        update_scores(smk.input.scores, smk.input.dataset, smk.params.preset, smk.params.references)
         update_claims(smk.input.claims, smk.params.references, "README.md")
         update_planar(smk.input.planar, smk.input.planar_record, smk.params.preset, smk.params.references)

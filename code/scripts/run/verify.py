@@ -209,7 +209,7 @@ def verify(tables, run_folders, paper_b, figures, reference_dir, preset, outputs
         *check_planar(paper_b["planar"], preset, reference_dir),
         *check_adaptation(paper_b["adaptation"]),
         *check_generation(paper_b["generation"], preset),
-        *check_evaluation(tables["scores"], tables["classifier"], preset, dataset),
+        *check_evaluation(tables["scores"], tables["classifier"], preset, dataset, reference_dir),
         *check_equations(tables["equations"]),
         *check_figures(figures),
     ]
