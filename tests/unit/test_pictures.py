@@ -98,7 +98,8 @@ def test_images_of_two_sizes_are_refused(run, tmp_path, refusal):
 def told(lam, generator="mlp", seed=0, **changes):
     """Name of a run, and what the workflow tells the figures of it."""
     settings = {"generator": generator, "lam": lam, "seed": seed} | changes
-    config = OTConfig(batch_size=1, outer_steps=1, inner_steps=1, lr_theta=1, n_train=2, **settings)
+    least = {"batch_size": 1, "outer_steps": 1, "inner_steps": 1, "lr_theta": 1, "n_train": 2}
+    config = OTConfig(**least | settings)
     return config.name(), {"generator": generator, "lam": lam, "seed": seed, "changes": config.changes()}
 
 

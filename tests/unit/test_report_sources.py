@@ -24,6 +24,8 @@ ALLOWED = {  # what may hold digits in the sources, and why
     r"W1-FE|W2-FE|\bW1\b|W#sub\[1\]": "names of methods and of a distance",
     r"\bAlgorithm 1\b|\bProposition 1\b|\bTheorem 1\b": "places in paper A",
     r"λ > 0": "with regularisation",
+    r"λ = 0(?!\.?\d)": "without regularisation",
+    r"\bw2\b": "a key of report.json",
     r"θ\\\* = \(0, 0\.5\)|θ#sub\[0\]": "the counterexample as paper A defines it",
     r"arXiv:(2102\.05542|2405\.16351)|arxiv\.org/abs/(2102\.05542|2405\.16351)": "the papers' addresses",
 }

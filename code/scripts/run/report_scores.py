@@ -17,11 +17,7 @@ def scores(table):
         for name, found in lines.items()
     ]
     told = {key: next(row for row in rows if row["name"] == key) for key in ("real", "blurred")}
-    return (
-        told
-        | {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"]), "rows": rows}
-        | {"zero": sig(0)}
-    )
+    return told | {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"]), "rows": rows}
 
 
 def set_label(name):
