@@ -36,7 +36,7 @@ def sources(script):
         for name in imported_modules(queue.pop()):
             path = ROOT / "code" / Path(*name.split(".")).with_suffix(".py")
             if path.is_file() and path not in found:
-                found.add(path)
+                found |= {path, *path.parent.glob("*.cpp")}
                 queue.append(path)
     return sorted(str(path.relative_to(ROOT)) for path in found)
 

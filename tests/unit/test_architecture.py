@@ -30,7 +30,7 @@ ROOMS = {
     "kernels.cuda_atoms": {"measures", "kernels.integers"},
     "kernels.cuda": {"costs", "measures", "kernels.cuda_atoms", "kernels.cuda_programs"},
     "kernels.cpu": {"costs", "measures", "kernels.build", "kernels.packing", "kernels.reference"},
-    "kernels.dispatch": {"costs", "measures", "kernels.build", "kernels.reference"},
+    "kernels.dispatch": {"costs", "measures", "kernels.build", "kernels.cpu", "kernels.cuda", "kernels.reference"},
     "block_ascent": {"costs", "measures", "ctransform", "asgd"},
     "active_set": {"ctransform", "block_ascent"},
     "certificate": {"costs", "measures", "ctransform", "semidual", "kernels.reference"},
@@ -45,10 +45,12 @@ ROOMS = {
     "variants.settings": set(),
     "variants.schedules": {"variants.settings"},
     "variants.self_term": {"costs", "measures", "ctransform"},
+    "variants.anchor": {"ctransform", "problem"},
     "variants.minibatch": {"costs", "measures", "ctransform", "asgd", "problem"},
     "variants.network": {"measures", "ctransform", "asgd", "networks", "problem"},
     "variants.loops": {"measures", "ctransform", "asgd", "problem"}
-    | {"variants.settings", "variants.schedules", "variants.self_term", "variants.minibatch"},
+    | {"variants.settings", "variants.schedules", "variants.self_term", "variants.minibatch"}
+    | {"variants.anchor"},
     "variants.build": {"asgd", "runs", "problem", "variants.loops", "variants.minibatch", "variants.network"},
     "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs", "problem"}
     | {"variants.build", "variants.loops"},

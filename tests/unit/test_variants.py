@@ -10,6 +10,7 @@ from torch import nn
 from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.ctransform import x_grad
+from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import Dirac, DiscreteMeasure, Normal, Uniform
 from otgrad.networks import LATENT_DIM, make_generator, make_potential
 from otgrad.pool import solve_pool
@@ -17,6 +18,7 @@ from otgrad.problem import Problem
 from otgrad.runs import CheckpointFolder, OTConfig
 from otgrad.semidual import objective
 from otgrad.training.ot import algorithm1, train
+from otgrad.variants.anchor import Anchor
 from otgrad.variants.build import build
 from otgrad.variants.loops import VariantLoop, VectorDual
 from otgrad.variants.minibatch import MinibatchDual, sinkhorn_psi
@@ -33,6 +35,7 @@ VARIANTS = {
     "annealed": {"lam_start": 0.5, "lam_share": 0.8},
     "carried": {"carry": 0.9},
     "reused": {"reuse": 2},
+    "anchored": {"anchor": 2, "anchor_batches": 2},
     "debiased": {"self_atoms": 20},
     "averaged": {"weight_average": 0.9, "lr_decay": 0.5},
     "network": {"potential": "network"},
@@ -141,6 +144,7 @@ def test_a_variant_that_changes_nothing_is_algorithm_1(settings, folder):
         {"carry": 1.0}, {"carry": -0.1}, {"weight_average": 1.0}, {"lr_decay": 1.5}, {"lam_share": 0.0},
         {"lam_start": -1.0}, {"lam_start": math.inf}, {"reuse": -1}, {"self_atoms": -1}, {"self_weight": math.nan},
         {"potential": "x"}, {"batch_atoms": 5}, {"potential": "network", "carry": 0.5},
+        {"anchor": -1}, {"anchor_batches": 0}, {"potential": "network", "anchor": 5}, {"self_atoms": 9, "anchor": 5},
     ],
     ids=str,
 )  # fmt: skip
@@ -204,6 +208,60 @@ def test_theta_batch_of_reuse_is_that_of_the_last_psi_batches():
     steps = loop(Variant(reuse=2), generator, problem, 3, 4)
     z = steps._ascend(0.5)
     assert torch.equal(z, torch.cat(seen[1:]))
+
+
+# The control variate
+
+
+def anchored_gradients(move):
+    """Gradients of four single latents without and with the control variate, theta moved by `move` from the anchor."""
+    latents = torch.randn(4, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    y = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    problem = Problem(Normal(2), DiscreteMeasure.from_atoms(y), Cost(), 0.5)
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)).double()
+    anchor, psi = Anchor(generator, problem, every=3, batches=4), torch.linspace(0, 1, 5, dtype=torch.float64)
+    anchor.renew(generator, psi, 0.5, iter(latents).__next__)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter += move
+    plain, corrected = [], []
+    for z in latents:
+        gradient = theta_gradient_explicit(generator, z, problem.target, psi, 0.5, Cost())
+        plain.append(torch.cat([part.flatten() for part in gradient]))
+        for parameter, part in zip(generator.parameters(), gradient, strict=True):
+            parameter.grad = part.clone()
+        anchor.correct(generator.parameters(), z)
+        corrected.append(torch.cat([parameter.grad.flatten() for parameter in generator.parameters()]))
+    return torch.stack(plain), torch.stack(corrected)
+
+
+@pytest.mark.parametrize("move", [0.0, 0.05, 1.0])
+def test_the_control_variate_leaves_the_mean_of_the_gradient_as_it_is(move):
+    plain, corrected = anchored_gradients(move)
+    torch.testing.assert_close(corrected.mean(0), plain.mean(0), rtol=0, atol=1e-12)
+
+
+def test_the_control_variate_takes_all_of_the_variance_at_the_anchor_and_most_of_it_nearby():
+    plain, corrected = anchored_gradients(0.0)
+    assert plain.var(0).sum() > 0.1
+    assert corrected.var(0).sum() < 1e-24
+    plain, corrected = anchored_gradients(0.05)
+    assert corrected.var(0).sum() < 0.1 * plain.var(0).sum()
+
+
+def test_an_anchor_is_renewed_every_so_many_steps():
+    generator, latent = nn.Linear(2, 2), Uniform(2)
+    problem = Problem(latent, DiscreteMeasure.from_atoms(torch.eye(2)), Cost(), 0.5)
+    anchor, draws = Anchor(generator, problem, every=3, batches=2), []
+
+    def draw():
+        draws.append(latent(4, None))
+        return draws[-1]
+
+    for _ in range(7):
+        anchor.renew(generator, torch.zeros(2), 0.5, draw)
+    assert len(draws) == 3 * 2
 
 
 def loop(variant, generator, problem, inner_steps, batch_size, lr=0.02, outer_steps=300):

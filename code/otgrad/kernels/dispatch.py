@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from torch import Tensor
 from otgrad.costs import Cost
 from otgrad.kernels import build, reference
 from otgrad.measures import DiscreteMeasure
+
+if TYPE_CHECKING:  # imported by name below; said here for whoever reads the imports, as the workflow does
+    from otgrad.kernels import cpu, cuda  # noqa: F401
 
 _WHAT = {"reference": "plain torch", "cpu": "compiled, AVX-512 VNNI", "cuda": "Triton"}
 NAMES = ("auto", "reference", "cpu", "cuda")

@@ -18,6 +18,7 @@ from otgrad.asgd import AsgdState, StepRule, asgd_step
 from otgrad.ctransform import x_grad
 from otgrad.measures import DiscreteMeasure
 from otgrad.problem import Problem
+from otgrad.variants.anchor import Anchor
 from otgrad.variants.minibatch import BatchSelfTerm
 from otgrad.variants.schedules import WeightAverage, lam_at, rate_at
 from otgrad.variants.self_term import SelfTerm
@@ -134,6 +135,8 @@ class VariantLoop:
         self.batch_size, self.rng, self.done = batch_size, rng, 0
         self.weights = WeightAverage(generator, variant.weight_average) if variant.weight_average > 0 else None
         self.self_term = self._self_term(variant) if variant.self_atoms > 0 else None
+        anchored = variant.anchor > 0
+        self.anchor = Anchor(generator, problem, variant.anchor, variant.anchor_batches) if anchored else None
 
     def __iter__(self) -> Self:
         """Return itself."""
@@ -164,11 +167,15 @@ class VariantLoop:
         x, cost = self.generator(z), self.problem.cost
         points = x.detach()
         law, psi = self.dual.law(points, lam)
+        if self.anchor is not None:
+            self.anchor.renew(self.generator, psi, lam, self._latents)
         values, slopes = x_grad(points, law, psi, lam, cost)
         if self.self_term is not None:
             slopes = slopes - self.variant.self_weight * self.self_term.slopes(points, lam, cost)[1]
         self.optimizer.zero_grad(set_to_none=True)
         x.backward(slopes / len(x))
+        if self.anchor is not None:
+            self.anchor.correct(self.generator.parameters(), z)
         self.optimizer.step()
         return values.mean() + torch.dot(law.nu, psi)
 
@@ -179,8 +186,8 @@ class VariantLoop:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds besides generator, optimizer and random numbers."""
         averaged = self.weights and {"average": self.weights.average.state_dict(), "k": self.weights.k}
-        term = self.self_term and self.self_term.state()
-        return {"done": self.done, "dual": self.dual.state(), "weights": averaged, "self_term": term}
+        parts = {name: part and part.state() for name, part in self._parts().items()}
+        return {"done": self.done, "dual": self.dual.state(), "weights": averaged} | parts
 
     def load(self, saved: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
@@ -189,8 +196,12 @@ class VariantLoop:
         if self.weights is not None:
             self.weights.average.load_state_dict(saved["weights"]["average"])
             self.weights.k = saved["weights"]["k"]
-        if self.self_term is not None:
-            self.self_term.load(saved["self_term"])
+        for name, part in self._parts().items():
+            if part is not None:
+                part.load(saved[name])
+
+    def _parts(self) -> dict[str, SelfTerm | BatchSelfTerm | Anchor | None]:
+        return {"self_term": self.self_term, "anchor": self.anchor}
 
     def _self_term(self, variant: Variant) -> SelfTerm | BatchSelfTerm:
         if variant.potential == "minibatch":

@@ -19,6 +19,8 @@ class Variant:
         carry: share of psi's step counter, in [0, 1), kept from one theta-step to the next, with iterate and average
             as they are. 0: the inner loop restarts from the average.
         reuse: psi-batches of the round whose latents the theta-step takes again; 0: a fresh batch.
+        anchor: theta-steps between two anchors of a control variate for theta's gradient; 0: none. See `Anchor`.
+        anchor_batches: batches over which the gradient at an anchor is taken.
         self_atoms: 0 (no self term), or the number of samples that stand for the model's law in the term
             -1/2 OT^lam(mu, mu): its latest ones, or for "minibatch" a fresh batch.
         self_weight: multiplier of that term; 1 is the Sinkhorn divergence.
@@ -36,6 +38,8 @@ class Variant:
     lam_share: float = 0.5
     carry: float = 0.0
     reuse: int = 0
+    anchor: int = 0
+    anchor_batches: int = 10
     self_atoms: int = 0
     self_weight: float = 1.0
     lr_decay: float = 0.0
@@ -56,13 +60,16 @@ class Variant:
             raise ValueError(f"lam_share = {self.lam_share}: give a share of the theta-steps in (0, 1]")
         if not 0 <= self.lam_start < math.inf:
             raise ValueError(f"lam_start = {self.lam_start}: give a finite number >= 0 (0: lam is constant)")
-        for name in ("reuse", "self_atoms", "batch_atoms"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: give a whole number >= 0")
+        for name, least in (("reuse", 0), ("self_atoms", 0), ("batch_atoms", 0), ("anchor", 0), ("anchor_batches", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} = {getattr(self, name)}: give a whole number >= {least}")
         if self.potential == "vector" and self.batch_atoms:
             raise ValueError(f"batch_atoms = {self.batch_atoms}: only for potential 'network' or 'minibatch'")
-        if self.potential != "vector" and (self.carry or self.reuse):
-            raise ValueError(f"carry and reuse are psi's as a vector: leave them at 0 for potential {self.potential!r}")
+        if self.potential != "vector" and (self.carry or self.reuse or self.anchor):
+            needs = "carry, reuse and anchor need psi as a vector"
+            raise ValueError(f"{needs}: leave them at 0 for potential {self.potential!r}")
+        if self.anchor and self.self_atoms:
+            raise ValueError(f"anchor = {self.anchor}: there is none for the self term; leave self_atoms at 0")
 
     def changes(self) -> dict[str, float | int | str]:
         """The settings that are not at their defaults, by name."""

@@ -179,6 +179,8 @@ CHANGES = {  # field of a run's settings -> how a figure says that it is changed
     "lam_share": "over {:.0%} of the steps",
     "carry": "ψ carried on ({:g})",
     "reuse": "{:g} batches again",
+    "anchor": "control variate anew every {:g} steps",
+    "anchor_batches": "over {:g} batches",
     "self_atoms": "self term of {:g}",
     "self_weight": "its weight {:g}",
     "lr_decay": "rate falls ({:.0%})",
