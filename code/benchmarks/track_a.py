@@ -160,15 +160,15 @@ def row(name: str, told: dict, times: dict, peaks: dict, truth: tuple, cell: dic
 
 
 def cells(given: argparse.Namespace) -> list[tuple[dict, tuple[str, ...]]]:
-    """What is measured, in order, each with its arms: the psi-step everywhere, the x-gradient, growth in b and n."""
+    """What is measured, each cell with its arms: those with few points, growth in b and n, and those that take long."""
     b, lam = given.b[0], given.lam[0]
-    grid = [{"quantity": "psi", "b": b, "n": n, "lam": lam} for n in given.n for b in given.b for lam in given.lam]
-    grid += [{"quantity": "x", "b": b, "n": n, "lam": lam} for n in given.n]
-    wanted = tuple(given.arms or ARMS)
+    grid = [{"quantity": "psi", "b": b, "n": n, "lam": lam} for b in given.b for n in given.n for lam in given.lam]
+    slopes = [{"quantity": "x", "b": b, "n": n, "lam": lam} for n in given.n]
     growth = [(b_more, given.n[0]) for b_more in given.b_more] + [(b, n_more) for n_more in given.n_more]
-    return [(cell, wanted) for cell in grid] + [
-        ({"quantity": "psi", "b": b, "n": n, "lam": lam}, ("otgrad",)) for b, n in growth
-    ]
+    more = [{"quantity": "psi", "b": b, "n": n, "lam": lam} for b, n in growth]
+    wanted, few = tuple(given.arms or ARMS), len(given.n) * len(given.lam)
+    first = [(cell, wanted) for cell in grid[:few] + slopes] + [(cell, ("otgrad",)) for cell in more]
+    return first + [(cell, wanted) for cell in grid[few:]]
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
