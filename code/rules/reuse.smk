@@ -26,6 +26,7 @@ rule examples:
         "results/benchmarks/examples.tsv"
     conda:
         ENVIRONMENT
+    priority: -1  # nothing waits for it: it fills the second core while the report is written
     params:
         out=lambda wildcards, output: str(Path(output[0]).parent),
         settings=EXAMPLE_SETTINGS_SMOKE if SETTINGS.preset == "smoke" else EXAMPLE_SETTINGS,
@@ -52,6 +53,7 @@ rule api:
         "results/benchmarks/api.tsv"
     conda:
         ENVIRONMENT
+    priority: -1  # nothing waits for it: it fills the second core while the report is written
     message:
         "Write {output} from the docstrings"
     script:
