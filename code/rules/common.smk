@@ -92,7 +92,12 @@ def variant_configs():
 
 def named_runs(arms):
     """Runs by the name of their folder; lists in an arm are multiplied out."""
-    return {OTConfig(**arm).name(): arm for arm in expand_arms({"common": common_settings(), "arms": arms})}
+    found = {}
+    for arm in expand_arms({"common": common_settings(), "arms": arms}):
+        name = OTConfig(**arm).name()
+        if found.setdefault(name, arm) != arm:
+            raise SystemExit(f"preset {SETTINGS.preset}: two runs would be called {name}; leave one of them out")
+    return found
 
 
 def expand_arms(block):
