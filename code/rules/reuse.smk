@@ -24,9 +24,9 @@ rule examples:
         "logs/examples.log",
     benchmark:
         "results/benchmarks/examples.tsv"
+    priority: -1  # nothing waits for it: it fills the second core while the report is written
     conda:
         ENVIRONMENT
-    priority: -1  # nothing waits for it: it fills the second core while the report is written
     params:
         out=lambda wildcards, output: str(Path(output[0]).parent),
         settings=EXAMPLE_SETTINGS_SMOKE if SETTINGS.preset == "smoke" else EXAMPLE_SETTINGS,
@@ -51,9 +51,9 @@ rule api:
         "logs/api.log",
     benchmark:
         "results/benchmarks/api.tsv"
+    priority: -1  # nothing waits for it: it fills the second core while the report is written
     conda:
         ENVIRONMENT
-    priority: -1  # nothing waits for it: it fills the second core while the report is written
     message:
         "Write {output} from the docstrings"
     script:

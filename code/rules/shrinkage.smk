@@ -43,6 +43,7 @@ rule stability_table:
         "logs/stability_table.log",
     benchmark:
         "results/benchmarks/stability_table.tsv"
+    priority: 1  # long, and alone at the end of a run otherwise
     conda:
         ENVIRONMENT
     params:
