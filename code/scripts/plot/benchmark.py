@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 import style
 from otgrad.joblog import job
@@ -16,7 +17,7 @@ OURS = {"otgrad", "otgrad fixed source", "otgrad fixed source, certified", "otgr
 STEP_ARMS = {  # of track A: those drawn, and how
     "otgrad": {"color": style.BLUE, "linewidth": 2.2},
     "otgrad reference": {"color": style.SKY},
-    "numpy, clamped": {"color": style.ORANGE},
+    "numpy": {"color": style.ORANGE},
     "torch.compile": {"color": style.GREEN},
     "OTT-JAX": {"color": style.RED},
     "torch autograd": {"color": style.PURPLE},
@@ -47,6 +48,8 @@ def draw(tables, outputs, stamp_text):
     for axis in axes[1:].flat[len(panels) : 5]:
         axis.set_visible(False)
     draw_training(axes[2, 2], rows["d"])
+    for axis in axes.flat:
+        axis.xaxis.set_minor_formatter(NullFormatter())  # 2 x 10^4, 3 x 10^4, ... would overlap
     handles = [plt.Line2D([], [], label=name, **look) for name, look in looks.items()]
     fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=6)
     style.stamp(fig, stamp_text)
@@ -75,7 +78,10 @@ def draw_steps(axes, rows):
         draw_floor(axis, chosen, key)
     axes[0].set_title("A: ms per psi-step", fontsize=8, loc="left")
     axes[2].set_title("A: peak memory, MiB", fontsize=8, loc="left")
-    axes[0].legend(fontsize=5)
+    low, high = axes[0].get_ylim()
+    for axis in axes[:2]:
+        axis.set_ylim(low, 40 * high)  # room for the legend
+    axes[0].legend(fontsize=5, ncols=2, loc="upper left")
 
 
 def draw_floor(axis, rows, key):
@@ -123,7 +129,7 @@ def draw_training(axis, rows):
         axis.plot(*np.array(own).T, marker=".", markersize=3, label=name, **look)
     axis.set(xscale="log", xlabel="seconds of training", ylabel="held-out value")
     axis.set_title("D", fontsize=8, loc="left")
-    axis.legend(fontsize=5)
+    axis.legend(fontsize=5, loc="upper right")
 
 
 if "snakemake" in globals():
