@@ -99,7 +99,7 @@ def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, 
     if (rule.kind == "scaled" or rule.anneal > 0) and state.spread == 0:
         state.spread = cost_spread(x, target, cost)
     if rule.anneal > 0:
-        lam = max(lam, rule.anneal * state.spread / math.sqrt((state.k + 1) * len(x) / target.positive.n))
+        lam = max(lam, rule.anneal * state.spread / math.sqrt((state.k + 1) * len(x) / target.positive.size))
     _, grad = psi_step(x, target, state.psi, lam, cost)
     state.k += 1
     state.psi += _increment(grad, target, lam, rule, state, len(x))
@@ -135,10 +135,10 @@ def cost_spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> float:
     Of more than 1,024 atoms every other, third, ... is taken, which leaves about 3% of sampling error.
     """
     law = target.positive
-    some = slice(None, None, math.ceil(law.n / SPREAD_ATOMS))
-    c, nu = cost.matrix(x[:16], law.points_at(some)), law.nu[some] / law.nu[some].sum()
-    mean = c @ nu
-    variance = (c - mean[:, None]).square() @ nu
+    some = law.every(math.ceil(law.size / SPREAD_ATOMS))
+    c, nu = cost.matrix(x[:16], law.points_at(some)), law.nu[some] / law.total(law.nu[some].sum())
+    mean = law.total(c @ nu)
+    variance = law.total((c - mean[:, None]).square() @ nu)
     return float(variance.sqrt().mean())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -64,8 +65,12 @@ class Cost:
         Raises:
             ValueError: if all the mass sits at the origin.
         """
-        blocks = (y[start : start + _NORM_BLOCK] for start in range(0, len(y), _NORM_BLOCK))
-        norms = torch.cat([torch.linalg.vector_norm(block.to(nu.dtype), dim=1) for block in blocks])
+        blocks = (y[start : start + _NORM_BLOCK].to(nu.dtype) for start in range(0, len(y), _NORM_BLOCK))
+        return self.normalized_by(blocks, nu, unit)
+
+    def normalized_by(self, blocks: Iterable[Tensor], nu: Tensor, unit: float = 1.0) -> Cost:
+        """Divide by sum_j nu_j ||y_j||^p, the atoms given block by block (n_k, d) in nu's dtype; see `normalized`."""
+        norms = torch.cat([torch.linalg.vector_norm(block, dim=1) for block in blocks])
         norms = (unit * norms) ** self.p
         scale = float((nu.double() * norms.double()).sum())
         if scale <= 0:

@@ -7,14 +7,18 @@ the same values with their derivatives in one pass over a buffer of at most b x 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
 from otgrad.kernels import dispatch, reference
+from otgrad.kernels.memory import in_tiles
+from otgrad.kernels.mixture import combine
 from otgrad.measures import DiscreteMeasure
+from otgrad.sharding import Shard
+from otgrad.streaming import StreamedMeasure
 
 
 def c_transform(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
@@ -33,6 +37,8 @@ def c_transform(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cos
         (b,), in units of the cost.
     """
     law, psi = _on_support(target, psi)
+    if isinstance(law, Shard | StreamedMeasure):
+        raise TypeError("c_transform is the definition, for atoms in memory: use psi_step or x_grad")
     gaps = cost.matrix(x, law.points) - psi
     if lam == 0:
         return gaps.min(dim=1).values
@@ -45,17 +51,21 @@ def assignment(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost
     At lam == 0 it is one-hot on the Laguerre cell of x (the first of several at a tie). Definition, differentiable.
 
     Returns:
-        (b, n); columns of atoms without mass are 0.
+        (b, n); columns of atoms without mass are 0. Of a law in several processes: this one's atoms.
     """
     law, psi = _on_support(target, psi)
+    if isinstance(law, Shard):
+        values = law.team.gather(c_transform(x, law.local, psi, lam, cost))
+        share = combine(values, law.masses, lam)[1][law.team.rank]
+        return _on_all(target, share[:, None] * assignment(x, law.local, psi, lam, cost))
+    if isinstance(law, StreamedMeasure):
+        return torch.cat([pi for pi, _ in _by_chunk(x, law, psi, lam, cost)], dim=1)
     gaps = cost.matrix(x, law.points) - psi
     if lam == 0:
         pi = torch.zeros_like(gaps).scatter_(1, gaps.argmin(dim=1, keepdim=True), 1.0)
     else:
         pi = torch.softmax(law.nu.log() - gaps / lam, dim=1)
-    if target.support is None:
-        return pi
-    return pi.new_zeros(len(x), target.n).index_copy(1, target.support, pi)
+    return _on_all(target, pi)
 
 
 @torch.no_grad()
@@ -80,8 +90,12 @@ def psi_step(
         return values, torch.zeros_like(psi).index_copy_(0, target.support, grad)
     w = x.new_full((len(x),), 1 / len(x)) if weights is None else weights
     kernel = dispatch.choose(x, target, lam, cost)
-    values, marginal = kernel.psi_step(x, target, psi, lam, cost, w)
-    return values, target.nu - marginal
+    if isinstance(target, Shard):  # all processes must take the same tiles
+        values, marginal = kernel.psi_step(x, target, psi, lam, cost, w)
+        return values, target.nu - marginal
+    tiles = in_tiles(lambda rows: kernel.psi_step(x[rows], target, psi, lam, cost, w[rows]), len(x), target)
+    values, marginals = zip(*tiles, strict=True)
+    return _joined(values), target.nu - sum(marginals[1:], marginals[0])
 
 
 @torch.no_grad()
@@ -96,7 +110,12 @@ def x_grad(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Co
         values (b,), in units of the cost, and gradients (b, d), in units of the cost per unit of x.
     """
     law, psi = _on_support(target, psi)
-    return dispatch.choose(x, law, lam, cost).x_grad(x, law, psi, lam, cost)
+    kernel = dispatch.choose(x, law, lam, cost)
+    if isinstance(law, Shard):
+        return kernel.x_grad(x, law, psi, lam, cost)
+    tiles = in_tiles(lambda rows: kernel.x_grad(x[rows], law, psi, lam, cost), len(x), law)
+    values, grads = zip(*tiles, strict=True)
+    return _joined(values), _joined(grads)
 
 
 def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -111,6 +130,8 @@ def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterato
     Yields:
         a tile, which the next one overwrites, and the atoms of its columns (n,), None where they are in order.
     """
+    if isinstance(law, Shard | StreamedMeasure):
+        raise TypeError("heights are for atoms in memory: the solvers of a fixed source need all of them")
     kernel = dispatch.choose(x, law, 0.0, cost)
     yield from getattr(kernel, "heights", reference.heights)(x, law, psi, cost)
 
@@ -118,6 +139,8 @@ def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterato
 def barycentric_map(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
     """Compute the barycentric projection sum_j pi_j(x) y_j (b, d) of the plan, for any cost."""
     law, psi = _on_support(target, psi)
+    if isinstance(law, StreamedMeasure):
+        return torch.stack([pi @ part.points for pi, part in _by_chunk(x, law, psi, lam, cost)]).sum(0)
     tiles = [assignment(x[rows], law, psi, lam, cost) @ law.points for rows in reference.row_tiles(len(x), law.n)]
     return torch.cat(tiles)
 
@@ -141,6 +164,24 @@ class _TransformWithGrad(torch.autograd.Function):
 def c_transform_fixed_psi(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
     """Compute psi^{c,lam}(x) (b,), differentiable once in x alone, through `x_grad`: no b x n tensor is kept."""
     return _TransformWithGrad.apply(x, target, psi, lam, cost)  # type: ignore[no-any-return]
+
+
+def _by_chunk(
+    x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost
+) -> Iterator[tuple[Tensor, DiscreteMeasure]]:
+    """Yield the columns of the assignment (b, chunk) with their atoms, chunk by chunk."""
+    own = [c_transform(x, part, psi[atoms], lam, cost) for _, atoms, part in law.parts()]
+    shares = combine(torch.stack(own), law.masses, lam)[1]
+    for k, atoms, part in law.parts():
+        yield shares[k, :, None] * assignment(x, part, psi[atoms], lam, cost), part
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _on_all(target: DiscreteMeasure, pi: Tensor) -> Tensor:
+    return pi if target.support is None else pi.new_zeros(len(pi), target.n).index_copy(1, target.support, pi)
 
 
 def _on_support(target: DiscreteMeasure, psi: Tensor) -> tuple[DiscreteMeasure, Tensor]:

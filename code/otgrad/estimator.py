@@ -27,7 +27,8 @@ class SemiDiscreteOT:
 
     Args:
         y: atoms (n, d); tensor or array. Floats and bytes (uint8) stay as they are, other integers become float32. The
-            device of y is the device of everything; points are float64 if y is, else float32.
+            device of y is the device of everything; points are float64 if y is, else float32. Or a law, such as
+            StreamedMeasure.open("atoms.npy"), whose atoms stay in a file.
         nu: masses (n,) >= 0 of any positive total, or None for uniform.
         lam: regularisation >= 0, in units of the cost (0: unregularised, hard assignments).
         cost: "sqeuclidean", "euclidean" or an exponent p of ||x - y||^p.
@@ -65,15 +66,12 @@ class SemiDiscreteOT:
         """Check the data and set psi = 0."""
         if isinstance(lam, bool) or not 0 <= lam < math.inf:
             raise ValueError(f"lam = {lam}: give a finite number >= 0")
-        y = torch.as_tensor(y)
-        as_it_is = y.is_floating_point() or y.is_complex() or y.dtype == torch.uint8
-        y = y if as_it_is else y.float()
-        self.target = DiscreteMeasure.from_atoms(y, nu, unit)
+        self.target = _measure(y, nu, unit)
         self.lam = float(lam)
         _warn_if_far_from_origin(self.target)
         self.cost = Cost.from_name(cost)
         if normalize:
-            self.cost = self.cost.normalized(self.target.y, self.target.nu, unit)
+            self.cost = self.cost.normalized_by(self.target.blocks(), self.target.nu)
         self.rule = rule or StepRule()
         self.converged: bool | None = None
         self._state = AsgdState.zeros(self.target)
@@ -210,6 +208,16 @@ class SemiDiscreteOT:
         if x.dtype != nu.dtype or x.device != nu.device:
             raise ValueError(f"points are {x.dtype} on {x.device}: give {nu.dtype} on {nu.device}, like psi")
         return x
+
+
+def _measure(y: Any, nu: Any, unit: float) -> DiscreteMeasure:
+    if isinstance(y, DiscreteMeasure):
+        if nu is not None or unit != 1:
+            raise ValueError("nu and unit are those of the measure y: leave them out")
+        return y
+    y = torch.as_tensor(y)
+    as_it_is = y.is_floating_point() or y.is_complex() or y.dtype == torch.uint8
+    return DiscreteMeasure.from_atoms(y if as_it_is else y.float(), nu, unit)
 
 
 def _warn_if_far_from_origin(target: DiscreteMeasure) -> None:

@@ -49,7 +49,7 @@ class DiscreteMeasure:
             raise ValueError(f"nu has shape {tuple(self.nu.shape)}: give one mass per atom, ({self.n},)")
         if not all(math.isfinite(float(block.sum())) for block in self.blocks()):  # isfinite(y) would copy y
             raise ValueError("y has entries that are not finite: remove or repair those atoms")
-        _check_masses(self.nu)
+        _check_masses(self.nu, float(self.total(self.nu.double().sum())))
 
     @classmethod
     def from_atoms(cls, y: Tensor, nu: Tensor | None = None, unit: float = 1.0) -> DiscreteMeasure:
@@ -84,7 +84,11 @@ class DiscreteMeasure:
     @cached_property
     def y_sq(self) -> Tensor:
         """Squared norms ||y_j||^2 (n,)."""
-        return torch.cat([torch.linalg.vector_norm(block, dim=1).square() for block in self.blocks()])
+        norms, done = torch.empty_like(self.nu), 0  # filled in place: small results between large ones scatter the heap
+        for block in self.blocks():
+            norms[done : done + len(block)] = torch.linalg.vector_norm(block, dim=1).square()
+            done += len(block)
+        return norms
 
     @cached_property
     def mean_square(self) -> float:
@@ -108,18 +112,45 @@ class DiscreteMeasure:
             return self
         return DiscreteMeasure(self.y[self.support], self.nu[self.support], self.unit)
 
+    # What a law whose atoms lie in several processes has to do otherwise (otgrad.sharding).
+
+    @property
+    def size(self) -> int:
+        """Number of atoms of the whole law."""
+        return self.n
+
+    def every(self, stride: int) -> slice:
+        """Every stride-th atom."""
+        return slice(None, None, stride)
+
+    def total(self, part: Tensor) -> Tensor:
+        """Complete a sum over the atoms at hand: here they are all."""
+        return part
+
+    def part(self, whole: Tensor) -> Tensor:
+        """Of numbers per atom (n,) those of the atoms at hand."""
+        return whole
+
+    def whole(self, part: Tensor) -> Tensor:
+        """Numbers per atom (n,) from those of the atoms at hand."""
+        return part
+
+    def mean(self, psi: Tensor) -> Tensor:
+        """Compute `<nu, psi>` (scalar tensor) of psi (n,)."""
+        return self.total(torch.dot(self.nu, psi))
+
     def center(self, psi: Tensor) -> Tensor:
         """Fix the gauge: shift psi (n,) so that `<nu, psi> = 0`, and set it to 0 where there is no mass."""
-        shifted = psi - torch.dot(self.nu, psi)
+        shifted = psi - self.mean(psi)
         return shifted if self.support is None else torch.where(self.nu > 0, shifted, 0.0)
 
 
-def _check_masses(nu: Tensor) -> None:
+def _check_masses(nu: Tensor, total: float) -> None:
     tiny = torch.finfo(nu.dtype).tiny
     if not bool(torch.isfinite(nu).all()) or bool((nu < 0).any()):
         raise ValueError("nu has a negative or non-finite mass: give masses >= 0")
-    if abs(float(nu.double().sum()) - 1) > 1e-4:
-        raise ValueError(f"nu sums to {float(nu.double().sum()):.6g}: divide it by its sum")
+    if abs(total - 1) > 1e-4:
+        raise ValueError(f"nu sums to {total:.6g}: divide it by its sum")
     if bool(((nu > 0) & (nu < tiny)).any()):
         raise ValueError(f"nu has a positive mass below {tiny:.1e}: set it to 0 or use float64")
 

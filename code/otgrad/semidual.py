@@ -28,15 +28,19 @@ def objective(
     """
     values, grad = psi_step(x, target, psi, lam, cost, weights)
     mean = values.mean() if weights is None else torch.dot(weights, values)
-    return mean + torch.dot(target.nu, psi), grad
+    return mean + target.mean(psi), grad
 
 
-def marginal_error(grad: Tensor) -> float:
-    """L1 distance between nu and the model's second marginal, sum_j |nu_j - E pi_j|, from the psi-gradient (n,)."""
-    return float(grad.abs().sum())
+def marginal_error(grad: Tensor, target: DiscreteMeasure | None = None) -> float:
+    """L1 distance between nu and the model's second marginal, sum_j |nu_j - E pi_j|, from the psi-gradient (n,).
+
+    target: the data law, needed where its atoms lie in several processes.
+    """
+    error = grad.abs().sum()
+    return float(error if target is None else target.total(error))
 
 
 def effective_atoms(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> float:
     """Mean perplexity exp(-sum_j pi_j log pi_j) of the assignment: how many atoms one sample averages over."""
     pi = assignment(x, target, psi, lam, cost)
-    return float(torch.special.entr(pi).sum(dim=1).exp().mean())
+    return float(target.total(torch.special.entr(pi).sum(dim=1)).exp().mean())

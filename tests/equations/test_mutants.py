@@ -100,7 +100,7 @@ MUTANTS = [
     Mutant(
         "gauge: plain mean of psi instead of <nu, psi>",
         "measures.py",
-        "shifted = psi - torch.dot(self.nu, psi)",
+        "shifted = psi - self.mean(psi)",
         "shifted = psi - psi.mean()",
         ("potentials_unique",),
     ),
@@ -291,7 +291,7 @@ def run_equations(folder, names):
     """Run the named files against the package in `folder`, until the first failure."""
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     files = [str(HERE / f"test_{name}.py") for name in names]
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--tb=no", "-W", "ignore::UserWarning"]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not mutants", "--tb=no", "-W", "ignore::UserWarning"]
     command = [sys.executable, "-c", RUN, str(folder), *options, *files]
     return subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
@@ -333,7 +333,7 @@ def table():
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.mutants
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_is_killed(mutant, runs, table, record_property):
     result = runs[mutant.name].result()
@@ -344,14 +344,14 @@ def test_every_mutant_is_killed(mutant, runs, table, record_property):
     table.append((mutant.name, mutant.file, test))
 
 
-@pytest.mark.slow
+@pytest.mark.mutants
 def test_an_unchanged_copy_passes(tmp_path):
     copied_package(tmp_path)
     result = run_equations(tmp_path, ["entropic_transform"])
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.mutants
 def test_a_copy_that_is_not_the_one_imported_is_noticed(tmp_path):
     result = run_equations(tmp_path, ["entropic_transform"])  # no package there: the installed one would be imported
     assert "AssertionError" in result.stderr

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from otgrad.costs import Cost
 from otgrad.kernels import build
+from otgrad.kernels.mixture import Shares
 from otgrad.kernels.packing import GROUP, WIDTH, Packed, pack
-from otgrad.kernels.reference import buffer
+from otgrad.kernels.reference import buffer, shared
 from otgrad.measures import DiscreteMeasure
 
 LEAST_ATOMS = 512  # below, packing costs more than it gains
@@ -57,7 +58,14 @@ def packed(law: DiscreteMeasure) -> Packed | None:
     return _packed[law]
 
 
-def psi_step(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor) -> tuple[Tensor, Tensor]:
+def rows_at_once(n: int) -> int:
+    """Points that are one tile, for n atoms."""
+    return max(LEAST_ROWS, BUFFER_BYTES // (4 * GROUP * math.ceil(n / GROUP)) // 6 * 6)
+
+
+def psi_step(
+    x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor, shares: Shares | None = None
+) -> tuple[Tensor, Tensor]:
     """Compute psi^{c,lam}(x_i) (b,) and the marginal p_j = sum_i w_i pi_j(x_i) (n,), for atoms of positive mass."""
     atoms = _of(law)
     values, total = torch.empty_like(w), x.new_zeros(atoms.ld)
@@ -65,11 +73,11 @@ def psi_step(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cos
         if lam == 0:
             value, cell = step.hard()
             values[rows] = value
-            total.index_add_(0, cell, w[rows])
+            total.index_add_(0, cell, shared(w[rows], values[rows], shares))
         else:
             top, z, sums = step.exponentials()
             values[rows] = step.soft_values(top, z) - 2 / cost.scale * step.drift(z, sums)
-            total += step.columns(sums, w[rows] / z)
+            total += step.columns(sums, shared(w[rows], values[rows], shares) / z)
     if lam > 0:
         total.mul_(atoms.nu)
     marginal = torch.empty_like(psi)
@@ -108,7 +116,7 @@ def _of(law: DiscreteMeasure) -> Packed:
 
 def _steps(x: Tensor, atoms: Packed, psi: Tensor, lam: float, cost: Cost) -> Iterator[tuple[slice, _Step]]:
     """Cut the points into tiles of rows and form the scores of each."""
-    rows = max(LEAST_ROWS, BUFFER_BYTES // (4 * atoms.ld) // 6 * 6)
+    rows = rows_at_once(atoms.n)
     low, high = (float(v) for v in x.aminmax())
     step = max((high - low) / LEVELS, 1e-30)
     grid = low + 32768 * step, step

@@ -25,6 +25,8 @@ from torch import Tensor
 
 from otgrad.costs import Cost
 from otgrad.kernels.cuda_atoms import ATOM_DTYPES, prepared
+from otgrad.kernels.mixture import Shares
+from otgrad.kernels.reference import shared
 from otgrad.measures import DiscreteMeasure
 
 SCORES_BYTES = 2**31  # of scores kept at once; never less than one block of points
@@ -53,16 +55,25 @@ def covers(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> bool:
     return law.y.device == x.device and _runs_on(x.device)
 
 
+def rows_at_once(n: int) -> int:
+    """Points that are one tile, for n atoms."""
+    block = BLOCKS["sums"]["BLOCK_B"]
+    return max(block, SCORES_BYTES // (4 * n) // block * block)
+
+
 @torch.no_grad()
-def psi_step(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor) -> tuple[Tensor, Tensor]:
+def psi_step(
+    x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor, shares: Shares | None = None
+) -> tuple[Tensor, Tensor]:
     """Compute psi^{c,lam}(x_i) (b,) and the marginal p_j = sum_i w_i pi_j(x_i) (n,), for atoms of positive mass."""
     values, marginal, w = x.new_empty(len(x)), psi.new_empty(law.n), w.contiguous()
     stored = lam > 0 and x.shape[1] >= RECOMPUTE_BELOW
     with torch.cuda.device_of(x):
         for rows in _row_tiles(len(x), law.n if stored else 0):
             step = _Step(x[rows], law, psi, lam, cost, values[rows], stored)
-            step.marginal(w[rows], marginal, add=rows.start > 0)
-    return _checked(values, psi, lam), marginal
+            _checked(values[rows], psi, lam)
+            step.marginal(shared(w[rows], values[rows], shares), marginal, add=rows.start > 0)
+    return values, marginal
 
 
 @torch.no_grad()
@@ -154,8 +165,7 @@ def _checked(values: Tensor, psi: Tensor, lam: float) -> Tensor:
 
 def _row_tiles(b: int, n: int) -> Iterator[slice]:
     """Cut b points so that n scores of each fit in SCORES_BYTES (n = 0: none are kept)."""
-    block = BLOCKS["sums"]["BLOCK_B"]
-    size = b if n == 0 else max(block, SCORES_BYTES // (4 * n) // block * block)
+    size = b if n == 0 else rows_at_once(n)
     return (slice(start, min(start + size, b)) for start in range(0, b, size))
 
 

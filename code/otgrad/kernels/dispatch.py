@@ -17,12 +17,15 @@ from torch import Tensor
 from otgrad.costs import Cost
 from otgrad.kernels import build, reference
 from otgrad.measures import DiscreteMeasure
+from otgrad.sharding import Shard
+from otgrad.streaming import StreamedMeasure
 
 if TYPE_CHECKING:  # imported by name below; said here for whoever reads the imports, as the workflow does
     from otgrad.kernels import cpu, cuda  # noqa: F401
 
 _WHAT = {"reference": "plain torch", "cpu": "compiled, AVX-512 VNNI", "cuda": "Triton"}
 NAMES = ("auto", "reference", "cpu", "cuda")
+_ELSEWHERE = {Shard: "sharded", StreamedMeasure: "streamed"}  # where not all of the atoms are in memory
 
 
 def choose(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> ModuleType:
@@ -32,6 +35,8 @@ def choose(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> ModuleTyp
         ValueError: if OTGRAD_KERNEL has an unknown value.
         RuntimeError: if it asks for the compiled kernel where that cannot run.
     """
+    if type(law) in _ELSEWHERE:
+        return importlib.import_module(f"otgrad.kernels.{_ELSEWHERE[type(law)]}")
     name = requested()
     if name == "auto":
         name = "cuda" if x.device.type == "cuda" else "cpu"
@@ -39,6 +44,12 @@ def choose(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> ModuleTyp
         return reference
     kernel = importlib.import_module(f"otgrad.kernels.{name}")
     return kernel if kernel.covers(x, law, lam, cost) else reference
+
+
+def rows_at_once(n: int, device: torch.device) -> int:
+    """Points that every kernel of a device takes as one tile, for n atoms."""
+    names = ("reference", "cuda" if device.type == "cuda" else "cpu")
+    return min(importlib.import_module(f"otgrad.kernels.{name}").rows_at_once(n) for name in names)
 
 
 def requested() -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
+from otgrad.kernels.mixture import Shares
 from otgrad.measures import DiscreteMeasure
 
 TILE_ELEMENTS = 2**25  # entries of the b x n buffer formed at once: 128 MiB in float32
@@ -27,20 +28,35 @@ def covers(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> bool:
     return True
 
 
-def psi_step(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute psi^{c,lam}(x_i) (b,) and the marginal p_j = sum_i w_i pi_j(x_i) (n,), for atoms of positive mass."""
+def rows_at_once(n: int) -> int:
+    """Points that are one tile, for n atoms."""
+    return max(1, TILE_ELEMENTS // n)
+
+
+def psi_step(
+    x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor, shares: Shares | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute psi^{c,lam}(x_i) (b,) and the marginal p_j = sum_i w_i pi_j(x_i) (n,), for atoms of positive mass.
+
+    shares: multiply w by them, tile of rows by tile of rows, where the law is one part of several.
+    """
     values, marginal = torch.empty_like(w), torch.zeros_like(psi)
     for rows in row_tiles(len(x), law.n):
         scores, offset = _scores(x[rows], law, psi, lam, cost)
         if lam == 0:
             cell = scores.argmax(dim=1)
             values[rows] = -(scores.gather(1, cell[:, None]).squeeze(1) + offset)
-            marginal.index_add_(0, cell, w[rows])
+            marginal.index_add_(0, cell, shared(w[rows], values[rows], shares))
         else:
             log_z, e, z = _shifted_exp(scores, law.nu)
             values[rows] = -lam * (log_z + offset)
-            marginal.addmv_(e.T, w[rows] / z)
+            marginal.addmv_(e.T, shared(w[rows], values[rows], shares) / z)
     return values, marginal if lam == 0 else marginal.mul_(law.nu)
+
+
+def shared(w: Tensor, values: Tensor, shares: Shares | None) -> Tensor:
+    """Weights of some points (b,) times this law's shares of them."""
+    return w if shares is None else w * shares(values)
 
 
 def x_grad(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:

@@ -177,7 +177,7 @@ class VariantLoop:
         if self.anchor is not None:
             self.anchor.correct(self.generator.parameters(), z)
         self.optimizer.step()
-        return values.mean() + torch.dot(law.nu, psi)
+        return values.mean() + law.mean(psi)
 
     def trained(self) -> nn.Module:
         """Return the generator to keep: the average of the weights, if there is one."""

@@ -1,0 +1,42 @@
+"""The kernel of a law whose atoms stay in a file: plain torch on one chunk after the other, put together.
+
+A psi-step reads the atoms twice, first for the values, then, backwards, for the marginal: what was read last is then
+still in memory. A theta-step reads them once. Memory: two chunks, and the scores of one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from otgrad.costs import Cost
+from otgrad.kernels import reference
+from otgrad.kernels.mixture import combine
+from otgrad.streaming import StreamedMeasure
+
+
+def psi_step(x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute psi^{c,lam}(x_i) (b,) and the marginal p_j = sum_i w_i pi_j(x_i) (n,), for atoms of positive mass."""
+    own = x.new_empty(len(law.chunks), len(x))
+    for k, atoms, part in law.parts():
+        own[k] = reference.psi_step(x, part, psi[atoms], lam, cost, w)[0]
+    values, shares = combine(own, law.masses, lam)
+    marginal = torch.empty_like(psi)
+    for k, atoms, part in law.parts(range(len(law.chunks))[::-1]):
+        marginal[atoms] = reference.psi_step(x, part, psi[atoms], lam, cost, w * shares[k])[1]
+    return values, marginal
+
+
+def x_grad(x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:
+    """Compute psi^{c,lam}(x_i) (b,) and its gradient (b, d), chunk by chunk."""
+    values, grads, mass = x.new_empty(len(x)), torch.zeros_like(x), 0.0
+    for k, atoms, part in law.parts():
+        own, slopes = reference.x_grad(x, part, psi[atoms], lam, cost)
+        before, mass = mass, mass + float(law.masses[k])
+        if k == 0:
+            values, grads = own, slopes
+            continue
+        masses = torch.tensor([before / mass, 1 - before / mass], dtype=torch.float64)
+        values, shares = combine(torch.stack([values, own]), masses, lam)
+        grads = shares[0, :, None] * grads + shares[1, :, None] * slopes
+    return values, grads
