@@ -19,10 +19,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from otgrad.atomic import replacing
+from otgrad.checkpoints import CheckpointFolder
 from otgrad.images import DataError, ImageSet, load_npz, save_npz_atomic
 from otgrad.measures import Uniform
 from otgrad.networks import LATENT_DIM
-from otgrad.runs import CheckpointFolder, OTConfig, RunError
+from otgrad.runs import OTConfig, RunError
 from otgrad.training.ot import sample_images, train
 
 SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_EXPECTED = ("ConfigError", "DataError", "DownloadError", "RunError", "FloatingPointError", "OSError", "MemoryError")
+_EXPECTED = (
+    *("ConfigError", "DataError", "DownloadError", "DeviceError", "RunError", "ProcessLost"),
+    *("FloatingPointError", "OSError", "MemoryError"),
+)
 _REMEDIES = {
     "OutOfMemoryError": "out of memory on the GPU: use a smaller batch_size or n_train, or device=cpu",
     "MemoryError": "out of memory: use a smaller batch_size or n_train",

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from otgrad.variants.settings import Variant
 
-CHECKPOINT_FORMAT = 3
+CHECKPOINT_FORMAT = 4
 _RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "pot", "matplotlib", "snakemake")
 
 
@@ -68,72 +65,18 @@ class OTConfig(Variant):
         return f"ot-{self.generator}-lam{self.lam:g}-s{self.seed}{self.suffix()}"
 
     def digest(self, data_sha256: str) -> str:
-        """Return twelve hex digits that change with any setting, with the data and with the checkpoint format."""
-        text = json.dumps([asdict(self), data_sha256, CHECKPOINT_FORMAT], sort_keys=True)
+        """Return twelve hex digits that change with any setting, the data, the package's code and the format."""
+        text = json.dumps([asdict(self), data_sha256, CHECKPOINT_FORMAT, _code_sha256()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@dataclass
-class CheckpointFolder:
-    """One folder per run and configuration, held under a lock by the process that trains.
-
-    The folder lies outside the workflow's outputs, because Snakemake deletes the outputs of a failed job.
-    """
-
-    path: Path
-    _file: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Name the checkpoint file."""
-        self._file = self.path / "checkpoint.pt"
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder's lock; the operating system frees it when the process dies, however it dies.
-
-        Raises:
-            RunError: if another process holds it.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise RunError(
-                f"{self.path}: another process is training this run; wait for it or stop it, then start again"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Write the state so that a kill at any moment leaves the old or the new checkpoint, never half of one."""
-        part = self._file.with_suffix(".part")
-        with part.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self._file)
-
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Read the last checkpoint, or None if there is none. No code in the file is run.
-
-        Raises:
-            RunError: if the file cannot be read.
-        """
-        if not self._file.exists():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(self._file, map_location=device, weights_only=True)
-        except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-            raise RunError(f"{self._file}: cannot be read ({reason}); delete it to start again") from error
-        return state
-
-    def clear(self) -> None:
-        """Delete the checkpoint of a run whose results are safely written."""
-        self._file.unlink(missing_ok=True)
+@cache
+def _code_sha256() -> str:
+    """Hash the package's sources: a run that another code began is not gone on with."""
+    found, folder = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(path for kind in ("*.py", "*.cpp") for path in folder.rglob(kind)):
+        found.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def run_record(config: Any, data: dict[str, Any], device: torch.device, seconds: float) -> dict[str, Any]:
@@ -143,6 +86,7 @@ def run_record(config: Any, data: dict[str, Any], device: torch.device, seconds:
         "data": data,
         "device": _device_name(device),
         "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),  # decides how torch's sums are ordered
         "git_commit": git_commit(),
         "versions": versions(),
         "platform": platform.platform(),

@@ -21,21 +21,30 @@ PLOT_MODULES = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "style", "otg
 
 # The rooms a room may call. A room that is not listed may call none.
 ROOMS = {
-    "kernels.reference": {"costs", "measures"},
+    "sharding": {"measures"},
+    "streaming": {"measures"},
+    "kernels.mixture": set(),
+    "kernels.memory": {"measures"},
+    "kernels.sharded": {"costs", "kernels.dispatch", "kernels.mixture", "sharding"},
+    "kernels.streamed": {"costs", "kernels.reference", "kernels.mixture", "streaming"},
+    "kernels.reference": {"costs", "measures", "kernels.mixture"},
     "kernels.build": set(),
     "kernels.integers": {"measures"},
     "kernels.packing": {"measures", "kernels.build", "kernels.integers"},
     "kernels.cuda_parts": set(),
     "kernels.cuda_programs": {"kernels.cuda_parts"},
     "kernels.cuda_atoms": {"measures", "kernels.integers"},
-    "kernels.cuda": {"costs", "measures", "kernels.cuda_atoms", "kernels.cuda_programs"},
-    "kernels.cpu": {"costs", "measures", "kernels.build", "kernels.packing", "kernels.reference"},
-    "kernels.dispatch": {"costs", "measures", "kernels.build", "kernels.cpu", "kernels.cuda", "kernels.reference"},
+    "kernels.cuda": {"costs", "measures", "kernels.mixture", "kernels.reference"}
+    | {"kernels.cuda_atoms", "kernels.cuda_programs"},
+    "kernels.cpu": {"costs", "measures", "kernels.build", "kernels.mixture", "kernels.packing", "kernels.reference"},
+    "kernels.dispatch": {"costs", "measures", "kernels.build", "kernels.cpu", "kernels.cuda", "kernels.reference"}
+    | {"sharding", "streaming"},
     "block_ascent": {"costs", "measures", "ctransform", "asgd"},
     "active_set": {"ctransform", "block_ascent"},
     "certificate": {"costs", "measures", "ctransform", "semidual", "kernels.reference"},
     "fixed_source": {"costs", "measures", "semidual", "block_ascent", "active_set", "certificate"},
-    "ctransform": {"costs", "measures", "kernels.dispatch", "kernels.reference"},
+    "ctransform": {"costs", "measures", "kernels.dispatch", "kernels.memory", "kernels.mixture", "kernels.reference"}
+    | {"sharding", "streaming"},
     "semidual": {"costs", "measures", "ctransform"},
     "asgd": {"costs", "measures", "ctransform"},
     "pool": {"costs", "measures"},
@@ -52,8 +61,10 @@ ROOMS = {
     | {"variants.settings", "variants.schedules", "variants.self_term", "variants.minibatch"}
     | {"variants.anchor"},
     "variants.build": {"asgd", "runs", "problem", "variants.loops", "variants.minibatch", "variants.network"},
+    "checkpoints": {"runs"},
+    "training_state": {"asgd", "measures", "networks", "problem", "runs", "variants.build", "variants.loops"},
     "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs", "problem"}
-    | {"variants.build", "variants.loops"},
+    | {"checkpoints", "sharding", "training_state"},
     "counterexample": {"costs", "measures", "asgd", "pool", "problem", "training.ot"},
     "lockstep": {"asgd", "counterexample"},
     "shrinkage": set(),

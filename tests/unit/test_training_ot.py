@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from otgrad.asgd import AsgdState, StepRule
+from otgrad.checkpoints import CheckpointFolder
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step, x_grad
 from otgrad.images import load_digits
 from otgrad.measures import Dirac, DiscreteMeasure, Uniform
 from otgrad.networks import make_generator
 from otgrad.problem import Problem
-from otgrad.runs import CheckpointFolder, OTConfig, RunError
+from otgrad.runs import OTConfig, RunError
 from otgrad.semidual import objective
 from otgrad.training.ot import ascend_psi, descend_theta, sample_images, train
 
@@ -141,7 +142,7 @@ def test_checkpoint_of_another_configuration_is_refused(folder):
 def test_damaged_checkpoint_is_refused(folder):
     checkpoints = folder("a")
     (checkpoints.path / "checkpoint.pt").write_bytes(b"PK")
-    with pytest.raises(RunError, match="delete it to start again"):
+    with pytest.raises(RunError, match="delete the folder to start again"):
         run(CONFIG, checkpoints)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from otgrad.asgd import AsgdState, StepRule
+from otgrad.checkpoints import CheckpointFolder
 from otgrad.costs import Cost
 from otgrad.ctransform import x_grad
 from otgrad.gradient import theta_gradient_explicit
@@ -15,7 +16,7 @@ from otgrad.measures import Dirac, DiscreteMeasure, Normal, Uniform
 from otgrad.networks import LATENT_DIM, make_generator, make_potential
 from otgrad.pool import solve_pool
 from otgrad.problem import Problem
-from otgrad.runs import CheckpointFolder, OTConfig
+from otgrad.runs import OTConfig
 from otgrad.semidual import objective
 from otgrad.training.ot import algorithm1, train
 from otgrad.variants.anchor import Anchor

@@ -11,22 +11,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from otgrad.asgd import AsgdState, StepRule, asgd_round
+from otgrad.checkpoints import CheckpointFolder
 from otgrad.costs import Cost
 from otgrad.ctransform import c_transform_fixed_psi
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
-from otgrad.networks import LATENT_DIM, make_generator
+from otgrad.networks import LATENT_DIM
 from otgrad.problem import Problem
-from otgrad.runs import CheckpointFolder, OTConfig, RunError
+from otgrad.runs import OTConfig
 from otgrad.semidual import effective_atoms, marginal_error, objective
-from otgrad.variants.build import build
-from otgrad.variants.loops import VariantLoop
+from otgrad.sharding import Shard, Team
+from otgrad.training_state import TrainingState
 
 
 def ascend_psi(
@@ -69,7 +70,7 @@ def descend_theta(
     optimizer.zero_grad(set_to_none=True)
     transform.backward()
     optimizer.step()
-    return transform.detach() + torch.dot(problem.target.nu, psi)
+    return transform.detach() + problem.target.mean(psi)
 
 
 def algorithm1(
@@ -114,6 +115,7 @@ def train(
     checkpoints: CheckpointFolder,
     checkpoint_digest: str,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
+    team: Team | None = None,
 ) -> TrainedGenerator:
     """Train a generator of images by Algorithm 1 with Adam, resuming from the last checkpoint if there is one.
 
@@ -128,115 +130,86 @@ def train(
         checkpoints: where to keep the state; the caller holds its lock.
         checkpoint_digest: the configuration's digest, checked against the checkpoint's.
         track: wraps the iteration over theta-steps, for a progress bar.
+        team: the processes among which the atoms are dealt out, y being this one's; each trains the same generator,
+            and the first keeps the checkpoints, which do not depend on their number (None: one process).
 
     Returns:
         the trained generator in evaluation mode.
 
     Raises:
-        FloatingPointError: if psi or the loss is no longer finite.
+        FloatingPointError: if psi or the loss is no longer finite; it names the step and the last checkpoint.
         RunError: if the checkpoint is damaged or of another configuration.
+        ProcessLost: if another process has ended.
     """
-    target = DiscreteMeasure.from_atoms(y)
-    cost = Cost().normalized(y, target.nu)
-    problem = Problem(Uniform(LATENT_DIM), target, cost, config.lam)
+    problem = _problem(y, config.lam, team)
     rule = StepRule(config.step_rule, config.step_c)  # type: ignore[arg-type]
-    run = _Run.start(config, problem, rule, shape, checkpoints.load(y.device), checkpoint_digest)
+    run = TrainingState.start(config, problem, rule, shape, checkpoints.load(y.device), checkpoint_digest)
 
     clock = time.perf_counter() - run.seconds
     batches = config.batch_size, run.rng
     given = run.generator, problem, run.psi_state, run.optimizer, rule, config.inner_steps
     theta_steps = run.variant or algorithm1(*given, *batches)
     for step in track(range(run.step + 1, config.outer_steps + 1)):
-        run.psi_state, value = next(theta_steps)
+        with _named(step, run.step):
+            run.psi_state, value = next(theta_steps)
         last = step == config.outer_steps
-        if step % config.log_every == 0 or last:
-            if not math.isfinite(float(value)):
-                raise FloatingPointError(f"the loss is not finite at theta-step {step}: lower lr_theta")
+        logged, kept = (step % every == 0 or last for every in (config.log_every, config.checkpoint_every))
+        if logged or kept:
+            with _named(step, run.step):
+                _check_finite(value, run.generator)
+        if logged:
+            if team:
+                sums = [parameter.detach().double().sum() for parameter in run.generator.parameters()]
+                team.agree("the generator", torch.stack(sums).sum())
             run.log.append({"step": step} | _measure(run, problem, config))
             run.timing.append({"step": step, "seconds": time.perf_counter() - clock})
-        if step % config.checkpoint_every == 0 or last:
+        if kept:
             run.step, run.seconds = step, time.perf_counter() - clock
-            checkpoints.save(run.state(checkpoint_digest))
+            state = run.saved(checkpoint_digest)
+            if team is None or team.rank == 0:
+                checkpoints.save(state)
     run.finish()
-    run.psi_state = ascend_psi(run.generator, problem, AsgdState.zeros(target), rule, config.final_steps, *batches)
-    psi = target.center(run.psi_state.average)
+    zeros = AsgdState.zeros(problem.target)
+    run.psi_state = ascend_psi(run.generator, problem, zeros, rule, config.final_steps, *batches)
+    psi = problem.target.whole(problem.target.center(run.psi_state.average))
     log = [*run.log[:-1], run.log[-1] | _measure(run, problem, config)]
     return TrainedGenerator(run.generator, psi, log, run.timing)
 
 
-@dataclass
-class _Run:
-    """All that changes during training: what a checkpoint holds."""
+def _problem(y: Tensor, lam: float, team: Team | None) -> Problem:
+    target = DiscreteMeasure.from_atoms(y) if team is None else Shard.of(y, team)
+    cost = Cost().normalized(y, target.nu)
+    scale = float(target.total(torch.tensor(cost.scale, dtype=torch.float64, device=y.device)))
+    return Problem(Uniform(LATENT_DIM), target, replace(cost, scale=scale), lam)
 
-    generator: nn.Module
-    optimizer: torch.optim.Optimizer
-    psi_state: AsgdState
-    rng: torch.Generator
-    variant: VariantLoop | None
-    step: int = 0
-    seconds: float = 0.0
-    log: list[dict[str, float]] = field(default_factory=list)
-    timing: list[dict[str, float]] = field(default_factory=list)
 
-    @classmethod
-    def start(
-        cls,
-        config: OTConfig,
-        problem: Problem,
-        rule: StepRule,
-        shape: tuple[int, int],
-        saved: dict[str, Any] | None,
-        digest: str,
-    ) -> _Run:
-        """Begin from the seed, or from a checkpoint."""
-        device = problem.target.y.device
-        generator = make_generator(config.generator, shape, config.seed).to(device)
-        optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr_theta)
-        # offset, because the seed itself would repeat the uniform numbers of the first layer's initial weights
-        rng = torch.Generator(device).manual_seed(config.seed + 3_000_003)
-        variant = build(config, generator, problem, optimizer, rule, rng)
-        run = cls(generator, optimizer, AsgdState.zeros(problem.target), rng, variant)
-        if saved is not None:
-            if saved.get("digest") != digest:
-                raise RunError("the checkpoint is of another configuration: delete its folder to start again")
-            generator.load_state_dict(saved["generator"])
-            optimizer.load_state_dict(saved["optimizer"])
-            rng.set_state(saved["rng"].cpu())
-            run.psi_state = AsgdState(saved["average"].clone(), saved["average"])
-            run.step, run.seconds, run.log, run.timing = (saved[k] for k in ("step", "seconds", "log", "timing"))
-            if variant:
-                variant.load(saved["variant"])
-        return run
+@contextmanager
+def _named(step: int, saved: int) -> Iterator[None]:
+    """Say at which theta-step a number ceased to be finite, and from where one can go on."""
+    try:
+        yield
+    except FloatingPointError as error:
+        kept = f"the checkpoint of theta-step {saved} is kept" if saved else "there is no checkpoint yet"
+        raise FloatingPointError(f"theta-step {step}: {error}; {kept}") from error
 
-    def state(self, digest: str) -> dict[str, Any]:
-        return {
-            "digest": digest,
-            "step": self.step,
-            "seconds": self.seconds,
-            "log": self.log,
-            "timing": self.timing,
-            "generator": self.generator.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rng": self.rng.get_state(),
-            "average": self.psi_state.average,
-            "variant": self.variant and self.variant.state(),
-        }
 
-    def finish(self) -> None:
-        if self.variant:
-            self.generator, self.variant = self.variant.trained(), None
-        self.generator.eval()
+def _check_finite(value: Tensor, generator: nn.Module) -> None:
+    for name, parameter in generator.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise FloatingPointError(f"the generator's {name} is not finite: lower lr_theta")
+    if not math.isfinite(float(value)):
+        raise FloatingPointError("the loss is not finite: lower lr_theta")
 
 
 @torch.no_grad()
-def _measure(run: _Run, problem: Problem, config: OTConfig) -> dict[str, float]:
+def _measure(run: TrainingState, problem: Problem, config: OTConfig) -> dict[str, float]:
     """One row of the log, on latents of their own that are the same in every row."""
     rng = torch.Generator(problem.target.y.device).manual_seed(config.seed + 1_000_003)
     x = sample_images(run.generator, problem.latent, config.eval_samples, rng)
     psi = run.variant.dual.everywhere() if run.variant else run.psi_state.average
     value, grad = objective(x, problem.target, psi, problem.lam, problem.cost)
     atoms = effective_atoms(x[:100], problem.target, psi, problem.lam, problem.cost)
-    return {"value": float(value), "marginal_error": marginal_error(grad), "effective_atoms": atoms}
+    return {"value": float(value), "marginal_error": marginal_error(grad, problem.target), "effective_atoms": atoms}
 
 
 @torch.no_grad()

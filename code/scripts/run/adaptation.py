@@ -8,6 +8,7 @@ import torch
 
 from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains
 from otgrad.atomic import replacing, write_json
+from otgrad.devices import own_device
 from otgrad.joblog import job
 from otgrad.runs import run_record
 from seed_tables import follow_seeds, write_seed_tables
@@ -28,6 +29,7 @@ def run(config, arrays_path, record_path, seeds, out_dir, device="cpu", threads=
         threads: CPU threads.
     """
     torch.set_num_threads(threads)
+    own_device(device)  # refuses what this machine does not have
     out, data = Path(out_dir), json.loads(Path(record_path).read_text(encoding="utf-8"))
     courses, kept = {}, {}
     if data["not_run"] is None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from otgrad.atomic import replacing, write_json
+from otgrad.devices import own_device
 from otgrad.generation import GenerationConfig, GenerationRun, Images, references
 from otgrad.images import load_npz
 from otgrad.joblog import job
@@ -31,6 +32,7 @@ def run(config, train_path, test_path, record_path, seeds, out_dir, device="cpu"
         threads: CPU threads.
     """
     torch.set_num_threads(threads)
+    own_device(device)  # refuses what this machine does not have
     out, images = Path(out_dir), load_images(train_path, test_path)
     courses, kept = {}, {}
     for seed, training, course in follow_seeds(config, seeds, lambda seed: GenerationRun(config, images, seed, device)):

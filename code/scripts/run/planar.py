@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from otgrad.atomic import replacing, write_json
+from otgrad.devices import own_device
 from otgrad.joblog import job
 from otgrad.planar import EVAL_POINTS, LAWS, PlanarConfig, PlanarRun, sampling_floor
 from otgrad.runs import run_record
@@ -26,6 +27,7 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
         threads: CPU threads.
     """
     torch.set_num_threads(threads)
+    own_device(device)  # refuses what this machine does not have
     out, courses, snapshots = Path(out_dir), {}, []
     kept = {round(share * config.outer_steps / config.measure_every) * config.measure_every for share in SNAPSHOTS}
 

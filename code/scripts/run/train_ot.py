@@ -2,10 +2,13 @@
 
 By hand, with nothing but torch, numpy and filelock:
 PYTHONPATH=code python code/scripts/run/train_ot.py --data results/data --out results/runs/images --lam 0.01
+With the atoms dealt out among four processes: torchrun --nproc-per-node 4 code/scripts/run/train_ot.py, same options.
 """
 
 import argparse
 import json
+import os
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -13,11 +16,14 @@ import numpy as np
 import torch
 
 from otgrad.atomic import replacing, write_csv, write_json
+from otgrad.checkpoints import CheckpointFolder
+from otgrad.devices import own_device
 from otgrad.joblog import job
 from otgrad.kernels.dispatch import choice
 from otgrad.measures import Uniform
 from otgrad.networks import LATENT_DIM
-from otgrad.runs import CheckpointFolder, OTConfig, run_record
+from otgrad.runs import OTConfig, run_record
+from otgrad.sharding import Team
 from otgrad.training.ot import sample_images, train
 from progress import Progress
 
@@ -37,28 +43,38 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
     """
     if threads:
         torch.set_num_threads(threads)
-    device = torch.device(device)
+    device = own_device(device)
     images, record = load_images(Path(data_dir))
     config = replace(config, n_train=min(config.n_train, len(images)))
-    y = torch.from_numpy(images[: config.n_train].reshape(config.n_train, -1)).to(device)
     digest = config.digest(record["sha256"]["train"])
     checkpoints = CheckpointFolder(Path(checkpoint_dir) / f"{config.name()}-{digest}")
     kernel = choice(device)
-    print(f"kernel: {kernel}")
-    with checkpoints.locked():
-        result = train(config, y, images.shape[1:], checkpoints, digest, progress(config))
-        seconds = result.timing[-1]["seconds"]
-        out = Path(out_dir)
-        for name, rows in (("log.csv", result.log), ("timing.csv", result.timing)):
-            write_csv(out / name, list(rows[0]), [list(row.values()) for row in rows])
-        rng = torch.Generator(device).manual_seed(config.seed + 2_000_003)
-        samples = sample_images(result.generator, Uniform(LATENT_DIM), N_SAMPLES, rng).cpu().numpy()
-        with replacing(out / "samples.npz") as stream:
-            np.savez(stream, images=samples.reshape(N_SAMPLES, *images.shape[1:]))
-        with replacing(out / "weights.pt") as stream:
-            torch.save({"generator": result.generator.state_dict(), "psi": result.psi}, stream)
-        write_json(out / "run.json", run_record(config, record, device, seconds) | {"kernel": kernel})
-        checkpoints.clear()
+    with Team.start(device) as team:
+        first = team is None or team.rank == 0
+        atoms = slice(config.n_train) if team is None else team.share_of(config.n_train)
+        y = torch.from_numpy(images[atoms].reshape(-1, images[0].size)).to(device)
+        with checkpoints.locked() if first else nullcontext():
+            if first:
+                print(f"kernel: {kernel}" + (f", on {team.size} processes" if team else ""))
+            track = progress(config) if first else iter
+            result = train(config, y, images.shape[1:], checkpoints, digest, track, team)
+            if first:
+                write_run(result, config, record, images.shape[1:], Path(out_dir), device, kernel, team)
+                checkpoints.clear()
+
+
+def write_run(result, config, record, shape, out, device, kernel, team):
+    """Write the run's folder."""
+    for name, rows in (("log.csv", result.log), ("timing.csv", result.timing)):
+        write_csv(out / name, list(rows[0]), [list(row.values()) for row in rows])
+    rng = torch.Generator(device).manual_seed(config.seed + 2_000_003)
+    samples = sample_images(result.generator, Uniform(LATENT_DIM), N_SAMPLES, rng).cpu().numpy()
+    with replacing(out / "samples.npz") as stream:
+        np.savez(stream, images=samples.reshape(N_SAMPLES, *shape))
+    with replacing(out / "weights.pt") as stream:
+        torch.save({"generator": result.generator.state_dict(), "psi": result.psi}, stream)
+    how = {"kernel": kernel, "processes": team.size if team else 1, "sent_bytes": team.sent if team else 0}
+    write_json(out / "run.json", run_record(config, record, device, result.timing[-1]["seconds"]) | how)
 
 
 def load_images(data_dir):
@@ -101,7 +117,9 @@ def main(arguments=None):
     """Run from the command line."""
     given = parse_arguments(arguments)
     config = OTConfig(**{field.name: getattr(given, field.name) for field in fields(OTConfig)})
-    with job(config.name(), Path(given.out) / f"{config.name()}.log"):
+    rank = os.environ.get("RANK", "0")
+    log = f"{config.name()}.log" if rank == "0" else f"{config.name()}-process{rank}.log"
+    with job(config.name(), Path(given.out) / log):
         run(config, given.data, Path(given.out) / config.name(), given.checkpoints, given.device, given.threads)
 
 
