@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from otgrad.images import DataError
@@ -12,6 +14,7 @@ from otgrad.images import DataError
 # Seconds to (connect, read). The first counts for every address of a host, and mirrors have up to sixteen.
 DOWNLOAD_TIMEOUT = (2.0, 10.0)
 DOWNLOAD_ATTEMPTS = 2
+DOWNLOAD_SECONDS = 300.0  # for a whole file: a host that sends a few bytes now and then is given up
 Fetch = Callable[[str, Path], None]  # an address, and where to put what is there
 
 
@@ -81,19 +84,47 @@ def fetch_verified(url: str, path: Path, known_hash: str, timeout: float | tuple
     """Download one file; pooch verifies it in a temporary file, then renames.
 
     Raises:
-        DataError: if the address is not https.
+        DataError: if the address, or one that it is redirected to, is not https.
         ValueError: if what came has another checksum than known_hash.
         OSError: if nothing came (requests' exceptions among them) or path cannot be written.
     """
     import pooch
 
-    if not url.startswith("https://"):
-        raise DataError(f"mirror {url}: give an https address")
+    def stream(address: str, file: Any, _: Any) -> None:
+        _stream(address, Path(file), timeout)
+
+    _check_address(url)
     pooch.get_logger().setLevel("ERROR")
     pooch.retrieve(
         url,
         known_hash=known_hash,
         fname=path.name,
         path=path.parent,
-        downloader=pooch.HTTPDownloader(timeout=timeout),  # type: ignore[arg-type] (pooch's own class)
+        downloader=stream,  # type: ignore[arg-type] (pooch's own class)
     )
+
+
+def _check_address(url: str) -> None:
+    if not url.startswith("https://"):
+        raise DataError(f"mirror {url}: give an https address")
+
+
+def _stream(url: str, path: Path, timeout: float | tuple[float, float]) -> None:
+    """Write what is at an address to a file; requests' exceptions if that fails or takes too long."""
+    import requests
+    import urllib3
+
+    end = time.monotonic() + DOWNLOAD_SECONDS
+    with requests.get(url, stream=True, timeout=timeout) as response, path.open("wb") as file:
+        response.raise_for_status()
+        for step in (*response.history, response):
+            _check_address(step.url)
+        try:  # read1 returns what has come, where requests' iter_content would wait for a whole part
+            while part := response.raw.read1(2**16, decode_content=True):
+                file.write(part)
+                if time.monotonic() > end:
+                    raise requests.Timeout(f"not there after {DOWNLOAD_SECONDS:g} s")
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise requests.Timeout(str(error)) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.exceptions.ChunkedEncodingError(str(error)) from error

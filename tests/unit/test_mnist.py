@@ -1,7 +1,9 @@
 import gzip
 import hashlib
+import io
 import socket
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -157,11 +159,11 @@ def test_second_mirror_and_second_attempt(tmp_path, small_mnist, monkeypatch):
 
 def test_a_download_is_verified_before_it_takes_its_place(tmp_path, small_mnist, monkeypatch, refusal):
     served = dict.fromkeys(small_mnist, b"captive portal")
-    reply = SimpleNamespace(headers={}, raise_for_status=lambda: None)
 
     def get(url, **options):
-        reply.iter_content = lambda chunk_size: [served[url.rsplit("/", 1)[1]]]
-        return reply
+        content = io.BytesIO(served[url.rsplit("/", 1)[1]])
+        raw = SimpleNamespace(read1=lambda size, decode_content: content.read1(size))
+        return nullcontext(SimpleNamespace(url=url, history=[], raise_for_status=lambda: None, raw=raw))
 
     monkeypatch.setattr(requests, "get", get)
     message = refusal(mnist.locate_mnist, None, tmp_path, ("https://one/",), kind=mnist.DownloadError)

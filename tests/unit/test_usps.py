@@ -1,5 +1,7 @@
 import bz2
 import hashlib
+import io
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -199,9 +201,9 @@ def served(monkeypatch, small_usps):
 
     def get(url, **options):
         asked.append(url.rsplit("/", 1)[1])
-        return SimpleNamespace(
-            headers={}, raise_for_status=lambda: None, iter_content=lambda chunk_size: [contents[asked[-1]]]
-        )
+        content = io.BytesIO(contents[asked[-1]])
+        raw = SimpleNamespace(read1=lambda size, decode_content: content.read1(size))
+        return nullcontext(SimpleNamespace(url=url, history=[], raise_for_status=lambda: None, raw=raw))
 
     monkeypatch.setattr(requests, "get", get)
     return contents, asked
