@@ -7,17 +7,6 @@ min_version("9.18")
 configfile: "config/default.yaml"
 
 
-localrules:
-    all,
-    verify,
-    verification,
-    claims,
-    clean,
-    workflow,
-    gallery,
-    crate,
-
-
 include: "code/rules/common.smk"
 include: "code/rules/data.smk"
 include: "code/rules/counterexample.smk"

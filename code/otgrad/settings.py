@@ -61,8 +61,10 @@ def resolve(
         ConfigError: naming the field, the value and the remedy.
     """
     _validate(config, schema)
-    cuda = cuda_state() if "auto" in (config["preset"], config["device"]) or config["device"] != "cpu" else "none"
-    device = _resolve_device(config["device"], cuda)
+    elsewhere = config.get("cluster", False)
+    asked = not elsewhere and ("auto" in (config["preset"], config["device"]) or config["device"] != "cpu")
+    cuda = cuda_state() if asked else "none"
+    device = _resolve_device(config["device"], cuda, elsewhere)
     preset = config["preset"]
     if preset == "auto":
         preset = "paper" if device != "cpu" else "laptop"
@@ -113,7 +115,11 @@ def _read_lams(given: Any) -> tuple[float, ...]:
     return lams
 
 
-def _resolve_device(device: str, cuda: str) -> str:
+def _resolve_device(device: str, cuda: str, elsewhere: bool) -> str:
+    if elsewhere and device == "auto":
+        raise ConfigError("config: device = 'auto' with cluster = True: the nodes cannot be asked; give cuda or cpu")
+    if elsewhere:
+        return device
     if device == "auto":
         return "cuda" if cuda == "usable" else "cpu"
     if device != "cpu" and cuda != "usable":

@@ -28,7 +28,7 @@ rule benchmark_a:
     message:
         "Track A: one step beside its peers"
     shell:
-        f"{sys.executable} code/benchmarks/track_a.py --data {{input.train}} --output {{output.table}}"
+        f"{PYTHON} code/benchmarks/track_a.py --data {{input.train}} --output {{output.table}}"
         " --threads {params.threads} --minutes {params.minutes} > {log} 2>&1"
 
 
@@ -55,7 +55,7 @@ rule benchmark_b:
     message:
         "Track B: solvers on a fixed source"
     shell:
-        f"{sys.executable} code/benchmarks/track_b.py {{params.options}} --data {{input.train}}"
+        f"{PYTHON} code/benchmarks/track_b.py {{params.options}} --data {{input.train}}"
         " --output {output.table} --cache {params.cache} --threads {params.threads} --minutes {params.minutes}"
         " > {log} 2>&1"
 
@@ -99,7 +99,7 @@ rule benchmark_d:
     message:
         "Track D: training by the authors' schedules and ours"
     shell:
-        f"{sys.executable} code/benchmarks/track_d.py --data {{input.train}} --output {{output.table}}"
+        f"{PYTHON} code/benchmarks/track_d.py --data {{input.train}} --output {{output.table}}"
         " --threads {params.threads} --minutes {params.minutes} > {log} 2>&1"
 
 
@@ -121,7 +121,7 @@ rule benchmark_levers:
     message:
         "What each lever of the fixed-source solver gains"
     shell:
-        f"{sys.executable} code/benchmarks/ablation.py --data {{input.train}} --out {{output.table}} --pool 30000"
+        f"{PYTHON} code/benchmarks/ablation.py --data {{input.train}} --out {{output.table}} --pool 30000"
         " --n 10000 --threads {params.threads} > {log} 2>&1"
 
 

@@ -10,7 +10,13 @@ import yaml
 from otgrad.runs import OTConfig
 from otgrad.settings import ConfigError, resolve
 
+if " " in sys.executable:
+    raise SystemExit(
+        f"Python at {sys.executable}: Snakemake cannot run scripts by an interpreter with spaces in its path; "
+        "set UV_PROJECT_ENVIRONMENT=/a/path/without/spaces, then the same command again"
+    )
 ROOT = Path(workflow.basedir)
+PYTHON = sys.executable
 ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see the README
 PACKAGE = sorted(str(p.relative_to(ROOT)) for kind in ("py", "cpp") for p in (ROOT / "code/otgrad").rglob(f"*.{kind}"))
 

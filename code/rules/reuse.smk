@@ -36,7 +36,7 @@ rule examples:
     shell:  # one thread each: on a busy machine two wait for each other
         "(export OMP_NUM_THREADS={threads}; "
         + " && ".join(
-            f"{sys.executable} code/examples/{name}.py {{params.settings[{name}]}} --seed {{params.seed}} --out {{params.out}}"
+            f"{PYTHON} code/examples/{name}.py {{params.settings[{name}]}} --seed {{params.seed}} --out {{params.out}}"
             for name in EXAMPLE_SETTINGS
         )
         + ") > {log} 2>&1"

@@ -65,3 +65,40 @@ rule clean:
 
 if workflow.is_main_process:
     print(expected_time(), file=sys.stderr)
+
+
+# On a cluster what takes seconds runs where Snakemake does; the rest are jobs of their own.
+localrules:
+    all,
+    data,
+    adaptation_data,
+    figure1,
+    counterexample_chart,
+    figure2,
+    training,
+    pilot,
+    evaluation,
+    neighbours,
+    tradeoff,
+    variants,
+    pictures,
+    shrinkage,
+    crosscheck,
+    planar_table,
+    planar,
+    adaptation,
+    generation,
+    theory,
+    verify,
+    verification,
+    claims,
+    provenance,
+    report_numbers,
+    report,
+    workflow,
+    gallery,
+    crate,
+    api,
+    clean,
+    times,
+    references,

@@ -19,7 +19,7 @@ def snakemake(folder, *arguments, **extra):
     """Run Snakemake in a folder and return the finished process, output as text."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment(**extra), capture_output=True, text=True, timeout=600, check=False
+        command, cwd=folder, env=environment(**extra), capture_output=True, text=True, timeout=1200, check=False
     )
 
 
@@ -53,6 +53,12 @@ def finished(tmp_path_factory):
     """A copy in which the smoke preset was run to its end, and what the run printed."""
     folder = copy_of_the_project(tmp_path_factory.mktemp("otgrad-run"))
     return folder, snakemake(folder, "--config", "preset=smoke", "dataset=digits")
+
+
+@pytest.fixture(scope="session")
+def copy_project():
+    """Copy the project into a folder, as a git repository of its own: (folder) -> folder."""
+    return copy_of_the_project
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,9 @@ def locked(environment=None):
 def direct():
     """Names of the direct dependencies in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    groups = [lines for name, lines in project["dependency-groups"].items() if name != "peers"]  # optional
+    groups = [
+        lines for name, lines in project["dependency-groups"].items() if name not in ("peers", "slurm")
+    ]  # optional
     lines = project["project"]["dependencies"] + sum(groups, [])
     return {Requirement(line).name.lower(): Requirement(line) for line in lines}
 
