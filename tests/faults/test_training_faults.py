@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from otgrad import training_state
 from otgrad.atomic import write_json
@@ -343,7 +342,3 @@ def test_a_process_that_dies_ends_the_run_which_then_goes_on_with_another_number
         ]
         value, expected = (float(text[0].splitlines()[-1].split(",")[1]) for text in (found, whole))
         assert value == pytest.approx(expected, rel=0.02)
-
-
-def test_the_module_under_test_trains(tmp_path):
-    assert isinstance(train(CONFIG, images(), (4, 4), CheckpointFolder(tmp_path), "d").generator, nn.Module)
