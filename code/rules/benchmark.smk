@@ -125,6 +125,47 @@ rule benchmark_levers:
         " --n 10000 --threads {params.threads} > {log} 2>&1"
 
 
+rule benchmark_scaling:
+    input:
+        code=TRACK_CODE,
+        train=rules.data.output.train,
+    output:
+        table=f"{TRACKS}/scaling.csv",
+        text=f"{TRACKS}/scaling.md",
+    log:
+        "logs/benchmark_scaling.log",
+    benchmark:
+        "results/benchmarks/benchmark_scaling.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1000
+    message:
+        "One law over 1, 2 and 4 processes"
+    shell:
+        f"{PYTHON} code/benchmarks/scaling.py --data {{input.train}} --output {{output.table}} > {{log}} 2>&1"
+
+
+rule benchmark_determinism:
+    input:
+        code=TRACK_CODE + ["code/scripts/run/train_ot.py"],
+        train=rules.data.output.train,
+    output:
+        table=f"{TRACKS}/determinism.csv",
+    log:
+        "logs/benchmark_determinism.log",
+    benchmark:
+        "results/benchmarks/benchmark_determinism.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1000
+    params:
+        data=lambda wildcards, input: str(Path(input.train).parent),
+    message:
+        "One training on other numbers of threads, kernels and devices"
+    shell:
+        f"{PYTHON} code/benchmarks/determinism.py --data {{params.data}} --output {{output.table}} > {{log}} 2>&1"
+
+
 rule benchmark:
     input:
         code=sources("scripts/plot/benchmark.py"),
@@ -133,6 +174,7 @@ rule benchmark:
         c=rules.benchmark_c.output.curves,
         d=rules.benchmark_d.output.curves,
         levers=rules.benchmark_levers.output.table,
+        others=[rules.benchmark_scaling.output.table, rules.benchmark_determinism.output.table],
     output:
         figure("benchmark"),
     log:
