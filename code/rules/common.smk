@@ -98,9 +98,14 @@ def variant_configs():
 
 def named_runs(arms):
     """Runs by the name of their folder; lists in an arm are multiplied out."""
+    found = expand_arms({"common": common_settings(), "arms": arms})
+    return joined(*({OTConfig(**arm).name(): arm} for arm in found))
+
+
+def joined(*groups):
+    """Runs of several groups in one; a name leaves out lr_theta and outer_steps, and may stand for one run only."""
     found = {}
-    for arm in expand_arms({"common": common_settings(), "arms": arms}):
-        name = OTConfig(**arm).name()
+    for name, arm in (item for group in groups for item in group.items()):
         if found.setdefault(name, arm) != arm:
             raise SystemExit(f"preset {SETTINGS.preset}: two runs would be called {name}; leave one of them out")
     return found

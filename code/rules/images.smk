@@ -6,11 +6,11 @@ RUNS = run_configs()
 PILOT_LAMS = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 PILOT_RUNS = run_configs(PILOT_LAMS)
 VARIANT_RUNS = variant_configs()
-JUDGED = RUNS | VARIANT_RUNS
+JUDGED = joined(RUNS, VARIANT_RUNS)
 FIGURE2_LAMS = SETTINGS.lams if len(SETTINGS.lams) <= 5 else (0.0, 0.001, 0.01, 0.1)
 FIRST_RUNS = {name: config for name, config in RUNS.items() if config["seed"] == SETTINGS.seed}
 FIGURE2_RUNS = {name: config for name, config in FIRST_RUNS.items() if config["lam"] in FIGURE2_LAMS}
-TRAINABLE = JUDGED | PILOT_RUNS
+TRAINABLE = joined(JUDGED, PILOT_RUNS)
 
 
 wildcard_constraints:
