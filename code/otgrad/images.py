@@ -68,7 +68,7 @@ def load_digits() -> ImageSet:
     from sklearn.datasets import load_digits as load
 
     pixels, labels = load(return_X_y=True)
-    return ImageSet((pixels.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64))
+    return ImageSet((pixels.reshape(-1, 8, 8) / 16).astype(np.float32), np.asarray(labels, np.int64))
 
 
 def load_npz(path: Path) -> tuple[ImageSet, ImageSet | None]:
