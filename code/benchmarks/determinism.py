@@ -2,9 +2,10 @@
 
 python code/benchmarks/determinism.py --data results/data --output results/tracks/determinism.csv
 
-Every arm is the same call of train_ot.py, same seed, a process of its own; the first is made twice. `value_10` and so
-on: relative difference of the objective logged at that outer step; `psi`: largest difference over the standard
-deviation of psi, `theta`: norm of the difference over that of theta, both at the end; `same`: every bit.
+The first 10,000 images as atoms. Every arm is the same call of train_ot.py, same seed, a process of its own; the first
+is made twice. `value_10` and so on: relative difference of the objective logged at that outer step; `psi`: largest
+difference over the standard deviation of psi, `theta`: norm of the difference over that of theta, both at the end;
+`same`: every bit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from otgrad.kernels import build
 from problems import rounded, write_table
 
 TRAIN = Path(__file__).parents[1] / "scripts/run/train_ot.py"
-STEPS = (1, 10, 100)
+STEPS = (10, 100)
+SETTINGS = {"n-train": "10000", "outer-steps": str(STEPS[-1]), "log-every": "10", "eval-samples": "1000"}
 Run = tuple[dict[int, float], torch.Tensor, torch.Tensor]
 
 
@@ -45,13 +47,13 @@ def train(data: str, lam: float, processes: int, options: dict[str, str], enviro
     launch = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     with tempfile.TemporaryDirectory() as folder:
         given = {"data": data, "out": f"{folder}/runs", "checkpoints": f"{folder}/checkpoints", "lam": str(lam)}
-        given |= {"outer-steps": str(STEPS[-1]), "log-every": "1"} | options
+        given |= SETTINGS | options
         flags = [part for key, value in given.items() for part in (f"--{key}", value)]
         subprocess.run([sys.executable, *launch, str(TRAIN), *flags], check=True, env=os.environ | environment)
-        (run,) = Path(folder, "runs").iterdir()
+        (run,) = (path.parent for path in Path(folder, "runs").glob("*/weights.pt"))
         weights = torch.load(run / "weights.pt", weights_only=True)
         with (run / "log.csv").open(encoding="utf-8") as stream:
-            values = {int(row["outer"]): float(row["value"]) for row in csv.DictReader(stream)}
+            values = {int(row["step"]): float(row["value"]) for row in csv.DictReader(stream)}
     return values, weights["psi"].double(), torch.cat([part.double().ravel() for part in weights["generator"].values()])
 
 
