@@ -20,8 +20,7 @@ from pathlib import Path
 
 import torch
 
-from otgrad.kernels import build
-from problems import rounded, write_table
+from problems import launcher, rounded, write_table
 
 TRAIN = Path(__file__).parents[1] / "scripts/run/train_ot.py"
 STEPS = (10, 100)
@@ -35,7 +34,7 @@ def arms() -> dict[str, tuple[int, dict[str, str], dict[str, str]]]:
     found = {"1 thread": (1, one, {}), "1 thread, again": (1, one, {}), "2 threads": (1, one | {"threads": "2"}, {})}
     found["plain torch, 1 thread"] = (1, one, {"OTGRAD_KERNEL": "reference"})
     found["plain torch, 2 threads"] = (1, one | {"threads": "2"}, {"OTGRAD_KERNEL": "reference"})
-    if build.unavailable() is None:
+    if torch.distributed.is_available():
         found["two processes"] = (2, one, {})
     if torch.cuda.is_available():
         found |= {name: (1, {"threads": "1", "device": "cuda"}, {}) for name in ("cuda", "cuda, again")}
@@ -44,12 +43,12 @@ def arms() -> dict[str, tuple[int, dict[str, str], dict[str, str]]]:
 
 def train(data: str, lam: float, processes: int, options: dict[str, str], environment: dict[str, str]) -> Run:
     """Train once; return the logged values by step, psi and theta."""
-    launch = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     with tempfile.TemporaryDirectory() as folder:
         given = {"data": data, "out": f"{folder}/runs", "checkpoints": f"{folder}/checkpoints", "lam": str(lam)}
         given |= SETTINGS | options
         flags = [part for key, value in given.items() for part in (f"--{key}", value)]
-        subprocess.run([sys.executable, *launch, str(TRAIN), *flags], check=True, env=os.environ | environment)
+        command = [sys.executable, *launcher(processes), str(TRAIN), *flags]
+        subprocess.run(command, check=True, env=os.environ | environment)
         (run,) = (path.parent for path in Path(folder, "runs").glob("*/weights.pt"))
         weights = torch.load(run / "weights.pt", weights_only=True)
         with (run / "log.csv").open(encoding="utf-8") as stream:

@@ -165,6 +165,13 @@ def write_table(path: str, rows: list[dict[str, object]], threads: int, skipped:
     target.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def launcher(processes: int) -> list[str]:
+    """Arguments of the interpreter before a script that is to run on so many processes of this machine."""
+    if processes == 1:
+        return []
+    return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+
+
 def rounded(value: float | None, digits: int = 4) -> float | str:
     """Value to some significant digits, or "" where there is none."""
     return "" if value is None else float(f"{value:.{digits}g}")

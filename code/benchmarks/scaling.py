@@ -25,7 +25,7 @@ from otgrad.costs import Cost
 from otgrad.ctransform import psi_step, x_grad
 from otgrad.measures import DiscreteMeasure
 from otgrad.sharding import Shard, Team
-from problems import make_problem, rounded, write_table
+from problems import launcher, make_problem, rounded, write_table
 from scaling_model import document
 
 LAM = 0.01
@@ -58,9 +58,8 @@ def measure(folder: Path, rounds: int) -> None:
 def run(processes: int, folder: Path, rounds: int) -> dict[str, float]:
     """Measure on so many processes."""
     itself = [__file__, "--measure", str(folder), "--rounds", str(rounds)]
-    launch = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {key: value for key, value in os.environ.items() if key != "WORLD_SIZE"} | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *launch, *itself], check=True, env=environment)
+    subprocess.run([sys.executable, *launcher(processes), *itself], check=True, env=environment)
     return json.loads((folder / "found.json").read_text(encoding="utf-8"))
 
 
