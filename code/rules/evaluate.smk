@@ -1,5 +1,6 @@
-# Scores of the image runs' samples, and of sets with a known fault beside them.
+# Scores and pictures of the image runs' samples, and scores of sets with a known fault beside them.
 EVALUATION = "results/evaluation"
+PICTURES = f"{EVALUATION}/pictures"
 EVALUATION_SETS = {
     "size": PRESET["evaluation"]["images"],
     "count": PRESET["evaluation"]["sets"],
@@ -33,6 +34,7 @@ rule classifier:
 rule evaluate_run:
     input:
         code=sources("scripts/run/evaluate.py"),
+        pictures="code/scripts/run/pictures.py",
         readers="code/scripts/run/readers.py",
         train=rules.data.output.train,
         test=rules.data.output.test,
@@ -41,7 +43,8 @@ rule evaluate_run:
         record=rules.train_ot.output.record,
         log=rules.train_ot.output.log,
     output:
-        f"{EVALUATION}/{{run}}.json",
+        scores=f"{EVALUATION}/{{run}}.json",
+        pictures=f"{PICTURES}/{{run}}.npz",
     log:
         "logs/evaluate_run/{run}.log",
     benchmark:
@@ -59,6 +62,7 @@ rule evaluate_run:
 rule evaluate_controls:
     input:
         code=sources("scripts/run/evaluate.py"),
+        pictures="code/scripts/run/pictures.py",
         readers="code/scripts/run/readers.py",
         train=rules.data.output.train,
         test=rules.data.output.test,
@@ -85,7 +89,7 @@ rule evaluation:
     input:
         code=sources("scripts/run/evaluation_table.py"),
         readers="code/scripts/run/readers.py",
-        runs=expand(rules.evaluate_run.output, run=JUDGED),
+        runs=expand(rules.evaluate_run.output.scores, run=JUDGED),
         controls=rules.evaluate_controls.output[0],
         classifier=rules.classifier.output.record,
         dataset=rules.data.output.record,

@@ -1,5 +1,4 @@
 # What the generators' samples look like: beside the scores, beside training images, on the way between latents.
-PICTURES = f"{EVALUATION}/pictures"
 FIRST = {
     name: config for name, config in JUDGED.items() if config["seed"] == SETTINGS.seed
 }  # of each setting, one seed
@@ -9,32 +8,8 @@ TOLD = {  # what figures say of a run: of a variant what is changed
 }
 
 
-rule pictures:
-    input:
-        code=sources("scripts/run/pictures.py"),
-        readers="code/scripts/run/readers.py",
-        train=rules.data.output.train,
-        test=rules.data.output.test,
-        weights=rules.train_ot.output.weights,
-        record=rules.train_ot.output.record,
-    output:
-        f"{PICTURES}/{{run}}.npz",
-    log:
-        "logs/pictures/{run}.log",
-    benchmark:
-        "results/benchmarks/pictures/{run}.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        seed=SETTINGS.seed,
-    message:
-        "Take pictures of {wildcards.run}"
-    script:
-        "../scripts/run/pictures.py"
-
-
-FIRST_PICTURES = expand(rules.pictures.output, run=FIRST)
-ALL_PICTURES = expand(rules.pictures.output, run=JUDGED)
+FIRST_PICTURES = expand(rules.evaluate_run.output.pictures, run=FIRST)
+ALL_PICTURES = expand(rules.evaluate_run.output.pictures, run=JUDGED)
 
 
 rule tradeoff:

@@ -84,7 +84,6 @@ localrules:
     interpolation,
     tradeoff,
     variants,
-    pictures,
     shrinkage,
     crosscheck,
     planar_table,

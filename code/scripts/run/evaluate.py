@@ -1,4 +1,4 @@
-"""Judge the samples of one trained run, or the control sets: the scores of every set, as JSON."""
+"""Judge the samples of one trained run, and take pictures of them, or judge the control sets: scores as JSON."""
 
 import math
 import time
@@ -15,8 +15,9 @@ from otgrad.evaluation.sets import Sets, choose_sets, controls
 from otgrad.images import DataError, load_npz
 from otgrad.joblog import job
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.networks import LATENT_DIM, make_generator
+from otgrad.networks import LATENT_DIM
 from otgrad.training.ot import sample_images
+from pictures import trained_generator, write_pictures
 from readers import read_json, read_table
 
 
@@ -86,8 +87,7 @@ def evaluate_run(folder, paths, settings, out_path):
 
 def draw_samples(weights_path, config, bench):
     """Rebuild the generator and draw as many disjoint sets as are to be judged."""
-    generator = make_generator(config["generator"], bench.judge.shape, config["seed"])
-    generator.load_state_dict(torch.load(weights_path, map_location="cpu", weights_only=True)["generator"])
+    generator = trained_generator(weights_path, config, bench.judge.shape)
     rng = torch.Generator().manual_seed(config["seed"] + 11_000_027)
     count = bench.sets.size * len(bench.sets.held_out)
     return sample_images(generator, Uniform(LATENT_DIM), count, rng).split(bench.sets.size)
@@ -130,6 +130,8 @@ if "snakemake" in globals():
         torch.set_num_threads(smk.threads)
         given = {name: smk.input[name] for name in ("train", "test", "classifier")}
         if smk.rule == "evaluate_run":
-            evaluate_run(Path(smk.input.weights).parent, given, smk.params.settings, smk.output[0])
+            folder, settings = Path(smk.input.weights).parent, smk.params.settings
+            evaluate_run(folder, given, settings, smk.output.scores)
+            write_pictures(folder, given["train"], given["test"], settings["seed"], smk.output.pictures)
         else:
             evaluate_controls(given, smk.params.n_train, smk.params.lams, smk.params.settings, smk.output[0])

@@ -8,7 +8,6 @@ import torch
 from otgrad.atomic import replacing
 from otgrad.evaluation.pixels import nearest
 from otgrad.images import DataError, load_npz
-from otgrad.joblog import job
 from otgrad.measures import Uniform
 from otgrad.networks import LATENT_DIM, make_generator
 from readers import read_json
@@ -84,11 +83,3 @@ def as_stored(values, shape):
     """Give images their shape and half the bytes: 2^-12 of a pixel's range is not seen."""
     values = values.numpy()
     return values.reshape(*values.shape[:-1], *shape).astype(np.float16) if values.ndim > 1 else values
-
-
-if "snakemake" in globals():
-    smk = globals()["snakemake"]
-    with job(smk.wildcards.run, smk.log[0]):
-        torch.set_num_threads(smk.threads)
-        data = smk.input.train, smk.input.test
-        write_pictures(Path(smk.input.weights).parent, *data, smk.params.seed, smk.output[0])
