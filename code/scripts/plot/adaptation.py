@@ -1,8 +1,5 @@
 """Domain adaptation: accuracy against outer steps and generator updates, and what becomes of an image."""
 
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -26,7 +23,7 @@ def draw(records, logs, samples, outputs, preset):
         outputs: figure files.
         preset: its name.
     """
-    runs = [json.loads(Path(record).read_text(encoding="utf-8")) for record in records]
+    runs = [style.read_json(record) for record in records]
     reason, seeds, directions = runs[0]["not_run"], len(runs[0]["seeds"]), {}
     paired = f"mean and range over {seeds} paired seeds, images of the first" if seeds > 1 else "1 seed"
     for run, *paths in zip(runs, logs, samples, strict=True):

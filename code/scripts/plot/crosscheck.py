@@ -1,8 +1,5 @@
 """The comparison with POT: our potentials against POT's, and how fast the solvers approach the optimum."""
 
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -84,6 +81,6 @@ def label(solver):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        name = json.loads(Path(smk.input.dataset).read_text(encoding="utf-8"))["label"]
+        name = style.read_json(smk.input.dataset)["label"]
         text = f"instance 4: {name}, preset {smk.params.preset}"
         draw(smk.input.potentials, smk.input.trace, smk.output, text)

@@ -1,8 +1,5 @@
 """Figure 2: random samples of the generators learned by Algorithm 1, one panel per lam."""
 
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -54,6 +51,6 @@ def mosaic(images):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        label = json.loads(Path(smk.input.dataset).read_text(encoding="utf-8"))["label"]
-        text = f"data: {label}; preset {smk.params.preset}; F: semi-dual value, in units of mean ||y||$^2$"
+        text = style.data_text(smk.input.dataset, smk.params.preset)
+        text += "; F: semi-dual value, in units of mean ||y||$^2$"
         draw(smk.params.runs, smk.input.samples, smk.input.logs, smk.output, text)

@@ -1,8 +1,5 @@
 """Generated images: exact W1 against outer steps and seconds, diversity, and a row of samples per method."""
 
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -34,7 +31,7 @@ def draw(records, logs, timings, samples, outputs, preset):
         outputs: figure files.
         preset: its name.
     """
-    runs = [json.loads(Path(record).read_text(encoding="utf-8")) for record in records]
+    runs = [style.read_json(record) for record in records]
     arms = [run["config"] for run in runs]
     rows = (len(arms) + 1) * style.PAGE / (SHOWN + 3)
     fig = plt.figure(figsize=(style.PAGE, 2.5 + rows))

@@ -1,8 +1,6 @@
 """Do generators copy, and what lies between two samples? A panel of pictures for every run."""
 
-import json
 import textwrap
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,6 +78,5 @@ def name(run):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        images = json.loads(Path(smk.input.dataset).read_text(encoding="utf-8"))["label"]
         draw = {"neighbours": draw_neighbours, "interpolation": draw_interpolation}[smk.params.part]
-        draw(smk.params.runs, smk.input.pictures, smk.output, f"data: {images}; preset {smk.params.preset}")
+        draw(smk.params.runs, smk.input.pictures, smk.output, style.data_text(smk.input.dataset, smk.params.preset))

@@ -1,6 +1,5 @@
 """Paper B in 2-D: W1 against steps, updates and time; samples and potentials over time."""
 
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -31,7 +30,7 @@ LEVELS = (0.25, 0.2)
 
 def load_arm(record, log, timing):
     """Settings and curves of an arm: each column as (seeds, measures)."""
-    content = json.loads(Path(record).read_text(encoding="utf-8"))
+    content = style.read_json(record)
     columns = style.by_seed(log) | {"seconds": style.by_seed(timing)["seconds"]}
     return content["config"] | {"floor": content["data"]["sampling_floor"]}, columns
 

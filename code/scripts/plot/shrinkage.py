@@ -4,9 +4,6 @@ Top: the variance along the principal axes of the data, its total against lam, t
 at lam = 0 and 0.01 by the number of inner steps, with and without averaging.
 """
 
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -138,6 +135,5 @@ def draw_stability(axis, rows, name):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        images = json.loads(Path(smk.input.dataset).read_text(encoding="utf-8"))["label"]
         given = {name: smk.input[name] for name in ("spectrum", "cost", "stability")}
-        draw(given, smk.output, f"data: {images}; preset {smk.params.preset}")
+        draw(given, smk.output, style.data_text(smk.input.dataset, smk.params.preset))

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 from collections.abc import Iterable
 from itertools import pairwise
@@ -61,6 +62,16 @@ def read(table: str | os.PathLike[str]) -> list[dict[str, str]]:
     """Rows of a CSV as dicts of strings."""
     with Path(table).open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def read_json(path: str | os.PathLike[str]) -> dict:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def data_text(dataset: str | os.PathLike[str], preset: str) -> str:
+    """What a stamp says of the images that a figure is drawn from; the path is that of dataset.json."""
+    return f"data: {read_json(dataset)['label']}; preset {preset}"
 
 
 def by_seed(table: str | os.PathLike[str]) -> dict[str, np.ndarray]:

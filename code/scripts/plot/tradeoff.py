@@ -1,8 +1,6 @@
 """What lam trades: fidelity, precision and recall of the samples against smoothing; below, samples for every lam."""
 
-import json
 import textwrap
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -218,9 +216,7 @@ def draw_strip(axis, generator, picture, middles, names):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        images, judged = (
-            json.loads(Path(path).read_text(encoding="utf-8")) for path in (smk.input.dataset, smk.input.classifier)
-        )
-        text = f"data: {images['label']}; preset {smk.params.preset}"
-        given = smk.params.runs, smk.input.table, smk.input.pictures, judged["status"]
+        judged = style.read_json(smk.input.classifier)["status"]
+        text = style.data_text(smk.input.dataset, smk.params.preset)
+        given = smk.params.runs, smk.input.table, smk.input.pictures, judged
         draw(*given, smk.output, text)

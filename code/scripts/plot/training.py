@@ -3,9 +3,6 @@
 The last row of a log is taken after further steps on psi alone: a dot, not joined to the line.
 """
 
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -65,5 +62,4 @@ def label(config):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        images = json.loads(Path(smk.input.dataset).read_text(encoding="utf-8"))["label"]
-        draw(smk.params.runs, smk.input.logs, smk.output, f"data: {images}; preset {smk.params.preset}")
+        draw(smk.params.runs, smk.input.logs, smk.output, style.data_text(smk.input.dataset, smk.params.preset))

@@ -1,8 +1,6 @@
 """Algorithm 1 for every lam and its variants: scores and seconds in a row each, with samples at its right."""
 
-import json
 import textwrap
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -183,9 +181,7 @@ def draw_legend(fig, rows):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        images, judged = (
-            json.loads(Path(path).read_text(encoding="utf-8")) for path in (smk.input.dataset, smk.input.classifier)
-        )
-        text = f"data: {images['label']}; preset {smk.params.preset}"
-        given = smk.input.table, smk.input.pictures, smk.input.timings, judged["status"]
+        judged = style.read_json(smk.input.classifier)["status"]
+        text = style.data_text(smk.input.dataset, smk.params.preset)
+        given = smk.input.table, smk.input.pictures, smk.input.timings, judged
         draw(smk.params.runs, *given, smk.output, text)

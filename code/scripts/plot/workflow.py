@@ -4,9 +4,6 @@ Layers, order and heights follow Sugiyama's scheme: edges that a longer path imp
 column gets a place in it, and neighbours pull each other to the same height.
 """
 
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
@@ -53,7 +50,7 @@ def draw(record_path, outputs):
         record_path: provenance.json.
         outputs: figure files.
     """
-    files = json.loads(Path(record_path).read_text(encoding="utf-8"))["files"]
+    files = style.read_json(record_path)["files"]
     kinds, (columns, links) = rule_kinds(files), layers(rule_graph(files))
     columns = ordered(columns, links)
     heights, sides = place(columns, links), abscissae(columns)
