@@ -15,6 +15,7 @@ PANELS = {  # column of stability.csv: title, scale
     "swing": ("Noise of the cost, relative", "log"),
     "w2": ("W2 to held-out images", "linear"),
 }
+COVER = {"frameon": True, "framealpha": 0.8, "edgecolor": "none"}  # of a legend that may lie on marks
 SHOWN = 6  # values of lam whose spectrum is drawn
 
 
@@ -64,7 +65,7 @@ def draw_spectrum(axis, spectrum, colours):
     top = max(column(real, "data"))
     axis.set(xscale="log", yscale="log", ylim=(2e-4 * top, 2 * top), xlabel="principal axis of the data")
     axis.set_title("Variance along it (dashed: theory)", fontsize=8, loc="left")
-    axis.legend(fontsize=5.5, loc="lower left")
+    axis.legend(fontsize=5.5, loc="lower left", **COVER)
 
 
 def column(rows, name):
@@ -96,7 +97,7 @@ def draw_cost(axis, cost, colours):
             place(axis, float(row["lam"]), float(row["value"]), colours)
     axis.set_title(r"Cost after training", fontsize=8, loc="left")
     finish_lam_axis(axis, cost)
-    axis.legend(fontsize=5.5, loc="lower center")
+    axis.legend(fontsize=5.5, loc="lower center", **COVER)
 
 
 def place(axis, lam, value, colours):
@@ -112,6 +113,7 @@ def finish_lam_axis(axis, cost):
     critical = next(float(row["lam"]) for row in cost if row["kind"] == "critical")
     axis.axvline(critical, color=style.RED, linewidth=0.7, linestyle=":")
     spot = {"xy": (critical, 0.6), "xycoords": ("data", "axes fraction")}
+    spot |= {"xytext": (1.5, 0), "textcoords": "offset points"}
     axis.annotate("collapse", **spot, color=style.RED, fontsize=6, rotation=90, ha="left", va="center")
     ticks = [1e-3, 1e-2, 1e-1]
     axis.set(xscale="log", xlim=(LEFT, max(1.0, 2 * critical)), xlabel=r"$\lambda$")

@@ -85,7 +85,7 @@ def abscissae(lams):
     """Place of every lam: its logarithm, and for lam = 0, which has none, a place of its own on the left."""
     logs = {lam: float(np.log10(lam)) for lam in lams if lam > 0}
     low, high = (min(logs.values()), max(logs.values())) if logs else (0.0, 0.0)
-    return ({0.0: low - max(0.5, 0.2 * (high - low))} if 0 in lams else {}) | logs
+    return ({0.0: low - max(0.8, 0.2 * (high - low))} if 0 in lams else {}) | logs
 
 
 def slots(places, count):
