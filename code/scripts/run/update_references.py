@@ -137,7 +137,8 @@ def thumbnail(source, destination):
         small = image.convert("RGB").resize((THUMBNAIL_WIDTH, height), Image.Resampling.LANCZOS)
         destination.parent.mkdir(parents=True, exist_ok=True)
         with replacing(destination) as stream:
-            small.quantize(64).save(stream, "PNG", optimize=True)
+            palette = small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # small marks keep hues
+            palette.save(stream, "PNG", optimize=True)
 
 
 if "snakemake" in globals():
