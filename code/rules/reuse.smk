@@ -1,9 +1,9 @@
 # For use elsewhere: the examples as a reader would call them, and the pages of the package's API. Nothing reads them.
 EXAMPLES = "results/examples"
 EXAMPLE_SETTINGS = {
-    "toy_2d": "--steps 3000",
-    "image_folder": "--demo --size 16 --steps 400",
-    "drop_in_loss": "--steps 400",
+    "toy_2d": "--steps 1500",
+    "image_folder": "--demo --size 16 --steps 200",
+    "drop_in_loss": "--steps 200",
 }
 EXAMPLE_SETTINGS_SMOKE = {
     "toy_2d": "--steps 100 --pool 200",

@@ -3,12 +3,14 @@ SHRINKAGE = "results/shrinkage"
 STABILITY_ARMS = [
     {"lam": lam, "inner_steps": inner, "averaging": averaging, "seed": SETTINGS.seed} | PRESET["stability"]
     for lam, inner, averaging in product((0.0, 0.01), (1, 4, 16), (False, True))
+    if inner > 1 or averaging  # of one step the average is the last iterate
 ]
 
 
 rule shrinkage_table:
     input:
         code=sources("scripts/run/spectra.py"),
+        pictures="code/scripts/run/pictures.py",
         readers="code/scripts/run/readers.py",
         train=rules.data.output.train,
         test=rules.data.output.test,
@@ -34,6 +36,7 @@ rule shrinkage_table:
 rule stability_table:
     input:
         code=sources("scripts/run/spectra.py"),
+        pictures="code/scripts/run/pictures.py",
         readers="code/scripts/run/readers.py",
         train=rules.data.output.train,
         test=rules.data.output.test,

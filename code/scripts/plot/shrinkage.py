@@ -122,10 +122,11 @@ def finish_lam_axis(axis, cost):
 
 
 def draw_stability(axis, rows, name):
-    """One line per lam and averaging."""
+    """One line per lam and averaging; with one inner step both are the same training."""
     for lam, colour in zip(sorted({float(row["lam"]) for row in rows}), (style.RED, style.BLUE), strict=False):
+        given = [row for row in rows if float(row["lam"]) == lam]
         for averaging, dash in (("True", "-"), ("False", ":")):
-            own = [row for row in rows if float(row["lam"]) == lam and row["averaging"] == averaging]
+            own = [row for row in given if row["averaging"] == averaging or row["inner_steps"] == "1"]
             label = f"$\\lambda$ = {lam:g}, {'averaged' if averaging == 'True' else 'last iterate'}"
             x = [int(row["inner_steps"]) for row in own]
             axis.plot(x, [float(row[name]) for row in own], dash, marker="o", markersize=3, color=colour, label=label)

@@ -9,9 +9,10 @@ from otgrad.atomic import write_csv
 from otgrad.images import load_npz
 from otgrad.joblog import job
 from otgrad.measures import Uniform
-from otgrad.networks import LATENT_DIM, make_generator
+from otgrad.networks import LATENT_DIM
 from otgrad.stability import StabilityConfig, follow
 from otgrad.training.ot import sample_images
+from pictures import trained_generator
 from readers import read_json, read_table
 
 SAMPLES = 2000  # of each generator, and as many held-out images
@@ -48,8 +49,7 @@ def spectra(train_path, test_path, run_folders, n_train, paths):
 def samples_of(folder, shape):
     """Name, lam and samples (SAMPLES, h w) of a run."""
     config = read_json(folder / "run.json")["config"]
-    generator = make_generator(config["generator"], shape, config["seed"])
-    generator.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)["generator"])
+    generator = trained_generator(folder / "weights.pt", config, shape)
     rng = torch.Generator().manual_seed(config["seed"] + 12_000_017)
     return folder.name, config["lam"], sample_images(generator, Uniform(LATENT_DIM), SAMPLES, rng)
 
