@@ -24,7 +24,7 @@ def verdicts(rows):
 
 def planar(root, name, ends, start=1.0):
     curves = {seed: [start, *[end] * 12] for seed, end in enumerate(ends)}
-    return write(root / name, "w1", curves, data={"sampling_floor": 0.04}, config={"batch_size": 256})
+    return write(root / name, "w1", curves, data={"sampling_floor": 0.04}, config={"batch_size": 256, "outer_steps": 9})
 
 
 def test_planar_arms_must_start_alike_and_end_between_floor_and_half_the_start(tmp_path):
@@ -38,14 +38,15 @@ def test_planar_arms_must_start_alike_and_end_between_floor_and_half_the_start(t
     assert verdicts(check_planar(good, "smoke", tmp_path)) == ["pass", "skipped"]
 
 
-def test_planar_ranges_are_used_for_the_batch_they_were_kept_for(tmp_path):
+def test_planar_ranges_are_used_for_the_settings_they_were_kept_for(tmp_path):
     arm = planar(tmp_path, "ring-ot", [0.1, 0.2])
-    for high, batch, expected in ((0.21, 256, "pass"), (0.19, 256, "fail"), (0.19, 512, "pass")):
-        kept = {"batch_size": batch, "ranges": {"ring-ot": [0.09, high]}}
+    cases = ((0.21, 256, 9, "pass"), (0.19, 256, 9, "fail"), (0.19, 512, 9, "pass"), (0.19, 256, 8, "pass"))
+    for high, batch, steps, expected in cases:
+        kept = {"config": {"batch_size": batch, "outer_steps": steps}, "ranges": {"ring-ot": [0.09, high]}}
         (tmp_path / "planar-laptop.json").write_text(json.dumps(kept), encoding="utf-8")
         rows = list(check_planar([arm], "laptop", tmp_path))
         assert rows[1].verdict == expected
-        assert (rows[1].tolerance == "kept range") == (batch == 256)
+        assert (rows[1].tolerance == "kept range") == ((batch, steps) == (256, 9))
 
 
 def test_kept_ranges_follow_the_spread_of_the_seeds(tmp_path):

@@ -140,6 +140,12 @@ def test_the_script_writes_the_same_log_twice(arms, tmp_path):
         assert shots["samples"].shape == (3, 512, 2)
 
 
+def test_the_last_step_is_shown_wherever_it_falls(tmp_path):
+    script.run(replace(TINY, method="ot", outer_steps=3), [0], tmp_path)
+    with np.load(tmp_path / "snapshots.npz") as shots:
+        assert shots["step"].tolist() == [0, 2, 3]
+
+
 def test_the_table_has_a_row_per_arm(arms, tmp_path):
     logs, timings = [f / "log.csv" for f in arms], [f / "timing.csv" for f in arms]
     planar_table.table(logs, timings, tmp_path / "t.csv", tmp_path / "t.md")

@@ -40,6 +40,7 @@ REFUSED = [
     ({"n_train": 0}, "n_train", "0", ">= 2"),
     ({"planar_seeds": 21}, "planar_seeds", "21", "1 to 20"),
     ({"planar_batch": 0}, "planar_batch", "0", "1 to 4096"),
+    ({"planar_steps": 0}, "planar_steps", "0", "1 to 100000"),
     ({"n_train": "all"}, "n_train", "'all'", ">= 2"),
     ({"batch_size": 0}, "batch_size", "0", ">= 1"),
     ({"outer_steps": -3}, "outer_steps", "-3", ">= 1"),

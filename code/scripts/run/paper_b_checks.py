@@ -7,6 +7,7 @@ from checks import Row, row
 from paper_b_summary import curves, end_value
 
 CHANCE = 0.1  # accuracy on ten digits
+PLANAR_SETTINGS = ("batch_size", "outer_steps")  # that a run may choose; ranges are kept for one choice of them
 
 
 def check_planar(folders, preset, reference_dir):
@@ -17,12 +18,13 @@ def check_planar(folders, preset, reference_dir):
         yield Row("2-D arms", "trained generators", "-", "-", "skipped: the smoke preset does not train to the end")
         return
     path = Path(reference_dir) / f"planar-{preset}.json"
-    reference = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"batch_size": 0, "ranges": {}}
+    reference = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"config": {}, "ranges": {}}
     for folder in folders:
         record = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
         name, by_seed = Path(folder).name, arms[Path(folder).name]
         ends, start = [end_value(curve) for curve in by_seed.values()], max(c["w1"][0] for c in by_seed.values())
-        kept = reference["ranges"] if reference["batch_size"] == record["config"]["batch_size"] else {}
+        same = reference["config"] == {key: record["config"][key] for key in PLANAR_SETTINGS}
+        kept = reference["ranges"] if same else {}
         low, high = kept.get(name, (record["data"]["sampling_floor"] / 2, start / 2))
         yield row(
             f"{name}: W1 at the end, each of {len(ends)} seeds",

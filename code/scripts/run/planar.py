@@ -1,5 +1,6 @@
 """Train one arm of the 2-D experiment on its paired seeds, measuring exact W1 as it goes."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
     torch.set_num_threads(threads)
     own_device(device)  # refuses what this machine does not have
     out, courses, snapshots = Path(out_dir), {}, []
-    kept = {round(share * config.outer_steps / config.measure_every) * config.measure_every for share in SNAPSHOTS}
+    every, last = config.measure_every, config.outer_steps
+    kept = {min(math.ceil(share * last / every) * every, last) for share in SNAPSHOTS}
 
     def look(training):
         if training.step in kept:

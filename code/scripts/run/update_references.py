@@ -15,6 +15,7 @@ from claims_map import markdown as claims_table
 from evaluation_checks import read_scores
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
+from paper_b_checks import PLANAR_SETTINGS
 from readers import read_table, run_summary
 
 # Smallest half-width of each quantity's range; that of a collapsed generator's diversity is rounding, not learning.
@@ -70,7 +71,7 @@ def update_planar(table_path, run_record, preset, reference_dir):
     record = json.loads(Path(run_record).read_text(encoding="utf-8"))
     reference = {
         "made_on": {key: record[key] for key in ("device", "threads", "versions", "git_commit", "seeds")},
-        "batch_size": record["config"]["batch_size"],
+        "config": {key: record["config"][key] for key in PLANAR_SETTINGS},
         "ranges": planar_ranges(table_path),
     }
     write_json(Path(reference_dir) / f"planar-{preset}.json", reference)
