@@ -10,8 +10,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(**extra):
-    """The environment without what would steer the workflow, so that the embedded digits are used."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("OTGRAD_")}
+    """The environment without what would steer the workflow, so that the embedded digits are used; a kernel stays."""
+    dropped = {key for key in os.environ if key.startswith("OTGRAD_")} - {"OTGRAD_KERNEL"}
+    kept = {key: value for key, value in os.environ.items() if key not in dropped}
     return kept | {"OTGRAD_CACHE_DIR": "no-cache", "OMP_NUM_THREADS": "1"} | extra
 
 
