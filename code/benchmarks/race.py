@@ -24,6 +24,7 @@ from worker import Worker
 CERTIFICATE = 1e-4  # relative width at which the optimum is good enough; its search ends there
 TRIAL_SHARE = 0.25  # of the cap, for each trial of a tuning
 SETUP_TIMEOUT = 90
+NEVER = (np.inf, 0)  # seconds and steps to a gap that is not reached
 
 
 class Pool:
@@ -190,15 +191,44 @@ def tuned(race: Race, name: str, cap: float, file: Path, again: bool) -> dict:
     return known[key]
 
 
-def entry(race: Race, name: str, found: Run, parameter: float | None, trials: int) -> dict[str, object]:
+@dataclass
+class Entrant:
+    """One arm in the race: what it was tuned to, how many values were tried, and its runs, one a round."""
+
+    name: str
+    parameter: float | None
+    trials: int
+    runs: list[Run]
+
+    @property
+    def middle(self) -> Run:
+        """The run of median time to the smallest gap (of an even number the slower)."""
+
+        def times(run: Run) -> list[tuple[float, int]]:
+            return [run.seconds_to(gap) or NEVER for gap in sorted(GAPS)]
+
+        return sorted(self.runs, key=times)[len(self.runs) // 2]
+
+    def times(self, gap: float) -> dict[str, object]:
+        """Median and quartiles over the rounds, each that of a run; "" where that run did not reach the gap."""
+        found = sorted(run.seconds_to(gap) or NEVER for run in self.runs)
+        seconds = [time for time, _ in found]
+        low, high = np.quantile(seconds, [0.25, 0.75], method="inverted_cdf")
+        median, steps = found[len(found) // 2]
+        names = f"seconds_{gap:g}", f"seconds_{gap:g}_q25", f"seconds_{gap:g}_q75"
+        shown = [rounded(value if np.isfinite(value) else None) for value in (median, low, high)]
+        return dict(zip(names, shown, strict=True)) | {f"steps_{gap:g}": steps if np.isfinite(median) else ""}
+
+
+def entry(race: Race, entrant: Entrant) -> dict[str, object]:
     """One arm's row."""
-    arm, problem = ARMS[name], race.pool.problem
-    result = {"pool": len(problem.x), "n": problem.n, "lam": race.pool.lam, "arm": name, "kind": arm.kind}
+    arm, problem, found = ARMS[entrant.name], race.pool.problem, entrant.middle
+    result = {"pool": len(problem.x), "n": problem.n, "lam": race.pool.lam, "arm": entrant.name, "kind": arm.kind}
     result |= {"status": found.status if found.looks or found.status != "ok" else "no potential"}
-    result |= {"parameter": "" if parameter is None else parameter, "meaning": arm.meaning, "trials": trials}
+    result |= {"parameter": "" if entrant.parameter is None else entrant.parameter, "meaning": arm.meaning}
+    result |= {"trials": entrant.trials, "rounds": sum(bool(run.looks) for run in entrant.runs)}
     for gap in GAPS:
-        seconds, steps = found.seconds_to(gap) or (None, "")
-        result |= {f"seconds_{gap:g}": rounded(seconds), f"steps_{gap:g}": steps}
+        result |= entrant.times(gap)
     last = found.looks[-1][0] if found.looks else None
     result |= {"best_gap": rounded(None if np.isnan(found.last_gap) else found.last_gap, 3)}
     result |= {"seconds_run": rounded(last), "peak_mib": found.peak_mib}

@@ -6,11 +6,13 @@ python code/benchmarks/track_b.py --track c --output results/benchmark/track_c.c
 Track B: 30,000 points, 10,000 atoms, every solver. Track C: fewer points than atoms, the solvers that see the pool
 (2,048 x 20,000; `--pool 8192 --n 60000` takes 12 GiB and some minutes more).
 Each run in a process of its own; the clock stands while the gap is taken (race.py) on the whole pool. A solver has
-`--cap` seconds. Tuning: every value of the arm's grid for a quarter of the cap; what was found is kept in `--tuned`
-and read from there (`--retune` makes it anew). Time to compile and to build is not counted; forming costs is.
-Columns: pool, n, lam, arm, kind, status, parameter, meaning (of the parameter), trials (values tried), seconds_GAP and
-steps_GAP for each gap ("" not reached), best_gap, seconds_run, peak_mib, optimum (upper end), certificate (its relative
-width). Beside the table: <output>_curves.csv (lam, arm, kind, seconds, steps, gap).
+`--cap` seconds. All arms run one after another, then those that reached a gap again, round by round. Tuning: every
+value of the arm's grid for a quarter of the cap; what was found is kept in `--tuned` and read from there (`--retune`
+makes it anew). Time to compile and to build is not counted; forming costs is.
+Columns: pool, n, lam, arm, kind, status, parameter, meaning (of the parameter), trials (values tried), rounds (with a
+potential); for each gap seconds_GAP (median), seconds_GAP_q25, seconds_GAP_q75, steps_GAP ("" not reached); best_gap,
+seconds_run, peak_mib (of the run of median time), optimum (upper end), certificate (its relative width).
+Beside the table: <output>_curves.csv (lam, arm, kind, seconds, steps, gap) of that run.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pathlib import Path
 import torch
 
 from problems import Problem, make_problem, rounded, write_table
-from race import GAPS, Pool, Race, Run, entry, tuned
+from race import GAPS, Entrant, Pool, Race, Run, entry, tuned
 from solver_arms import ARMS
 
 SIZES = {"b": (30_000, 10_000), "c": (2048, 20_000)}
@@ -43,6 +45,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         "--minutes", type=float, default=10, help="shared by the lam, without their optima; no run is begun later"
     )
     parser.add_argument("--cap", type=float, default=8, help="seconds of a solver")
+    parser.add_argument("--rounds", type=int, default=3, help="of all arms that reach the largest gap in the first")
     parser.add_argument("--optimum-seconds", type=float, default=120, help="at most, for each lam; kept once found")
     parser.add_argument("--pool", type=int)
     parser.add_argument("--n", type=int)
@@ -63,16 +66,35 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def compete(race: Race, options: argparse.Namespace, deadline: float, hopeless: dict[str, str]) -> tuple[list, ...]:
-    """Run all arms at one lam: rows, curves, and which were skipped.
+    """Run all arms at one lam, in rounds: rows, curves, and which were skipped."""
+    entrants, skipped = first_round(race, options, deadline, hopeless)
+    for _ in range(1, options.rounds):
+        for entrant in entrants:
+            if entrant.runs[0].seconds_to(max(GAPS)) and time.monotonic() <= deadline:
+                entrant.runs.append(race.run(entrant.name, entrant.parameter, options.cap))
+    rows, curves = [], []
+    for entrant in entrants:
+        row = entry(race, entrant)
+        look = {"lam": race.pool.lam, "arm": entrant.name, "kind": ARMS[entrant.name].kind}
+        for seconds, steps, gap in entrant.middle.looks:
+            curves.append(look | {"seconds": rounded(seconds), "steps": steps, "gap": rounded(gap)})
+        reached = "  ".join(f"{row[f'seconds_{gap:g}']!s:>7}" for gap in GAPS)
+        print(f"  {entrant.name:32} {reached}   {row['rounds']} rounds, best gap {row['best_gap']}", flush=True)
+        rows.append(row)
+    return rows, curves, skipped
+
+
+def first_round(race: Race, options: argparse.Namespace, deadline: float, hopeless: dict[str, str]) -> tuple[list, ...]:
+    """Tune and run all arms once: them, and which were skipped.
 
     An arm without a grid that reached no gap is `hopeless` at the smaller lam that follow, which are harder.
     """
-    rows, curves, skipped = [], [], []
+    entrants, skipped = [], []
     for name in options.arms:
         reason = "no time left" if time.monotonic() > deadline else hopeless.get(name)
         if reason:
             skipped.append(f"{name}, lam = {race.pool.lam:g}: {reason}")
-            rows.append(entry(race, name, Run([], f"skipped: {reason}"), None, 0))
+            entrants.append(Entrant(name, None, 0, [Run([], f"skipped: {reason}")]))
             print(f"  {name:32} skipped: {reason}", flush=True)
             continue
         parameter, trials = ARMS[name].parameter, 0
@@ -80,15 +102,11 @@ def compete(race: Race, options: argparse.Namespace, deadline: float, hopeless: 
             choice = tuned(race, name, options.cap, Path(options.tuned), options.retune)
             parameter, trials = choice["parameter"], len(choice["trials"])
         found = race.run(name, parameter, options.cap)
-        rows.append(entry(race, name, found, parameter, trials))
+        entrants.append(Entrant(name, parameter, trials, [found]))
         if not ARMS[name].grid and not found.seconds_to(max(GAPS)) and ARMS[name].kind == "peer":
             hopeless.setdefault(name, f"no gap reached at lam = {race.pool.lam:g}")
-        look = {"lam": race.pool.lam, "arm": name, "kind": ARMS[name].kind}
-        for seconds, steps, gap in found.looks:
-            curves.append(look | {"seconds": rounded(seconds), "steps": steps, "gap": rounded(gap)})
-        reached = "  ".join(f"{rows[-1][f'seconds_{gap}']!s:>7}" for gap in ("0.01", "0.003", "0.001"))
-        print(f"  {name:32} {reached}   best {rows[-1]['best_gap']}  {rows[-1]['status']:.80}", flush=True)
-    return rows, curves, skipped
+        print(f"  {name:32} first round: best gap {found.last_gap:.3g}  {found.status:.80}", flush=True)
+    return entrants, skipped
 
 
 def main(given: list[str] | None = None) -> None:

@@ -222,6 +222,38 @@ def test_times_to_a_gap():
     assert run.last_gap == 0.005
 
 
+def test_a_row_is_of_medians_and_the_curve_of_the_middle_run(pool):
+    fast, slow, lost = ([(0.5, 2, 0.01), (1.0, 4, 1e-3)], [(0.2, 1, 0.01), (3.0, 9, 1e-3)], [(0.9, 7, 0.01)])
+    entrant = race.Entrant("POT", 2.0, 5, [race.Run(looks, "ok") for looks in (slow, lost, fast)])
+    row = race.entry(race.Race(pool, "", 1), entrant)
+    assert (row["seconds_0.01"], row["seconds_0.01_q25"], row["seconds_0.01_q75"]) == (0.5, 0.2, 0.9)
+    assert (row["seconds_0.001"], row["seconds_0.001_q25"], row["seconds_0.001_q75"]) == (3.0, 1.0, "")
+    assert (row["steps_0.01"], row["steps_0.001"], row["rounds"], row["trials"]) == (2, 9, 3, 5)
+    assert entrant.middle.looks == slow
+    entrant.runs = [race.Run([], "no answer")]
+    row = race.entry(race.Race(pool, "", 1), entrant)
+    assert (row["status"], row["rounds"], row["best_gap"]) == ("no answer", 0, "")
+    assert (row["seconds_0.01"], row["steps_0.01"]) == ("", "")
+
+
+def test_only_who_reached_a_gap_runs_again(monkeypatch, pool):
+    told = []
+
+    def run(name, parameter, cap):
+        told.append(name)
+        return race.Run([(1.0, 1, 5e-3 if name == "torch Sinkhorn" else 0.5)], "ok")
+
+    made, hopeless = race.Race(pool, "", 1), {}
+    monkeypatch.setattr(made, "run", run)
+    options = SimpleNamespace(arms=["torch Sinkhorn", "POT Sinkhorn"], rounds=3, cap=1)
+    rows, curves, skipped = track_b.compete(made, options, np.inf, hopeless)
+    assert told == ["torch Sinkhorn", "POT Sinkhorn", "torch Sinkhorn", "torch Sinkhorn"]
+    assert [row["rounds"] for row in rows] == [3, 1]
+    assert (list(hopeless), skipped, len(curves)) == (["POT Sinkhorn"], [], 2)
+    rows, _, skipped = track_b.compete(made, options, -np.inf, hopeless)
+    assert (len(told), len(skipped), rows[0]["status"]) == (4, 2, "skipped: no time left")
+
+
 def test_tuning_prefers_the_first_at_the_gap_then_the_closest(monkeypatch, pool):
     arm = solver_arms.Arm("peer", None, 1.0, (1, 2, 3, 4), "step")
     monkeypatch.setitem(solver_arms.ARMS, "made up", arm)
@@ -238,7 +270,7 @@ def test_track_b_runs(tmp_path, monkeypatch):
     given = ["--output", str(table), "--data", "none", "--cache", str(tmp_path), "--smoke", "--threads", "1"]
     track_b.main([*given, "--cap", "1", "--arms", "torch Sinkhorn", "otgrad fixed source"])
     sinkhorn, ours = read(table)
-    assert (sinkhorn["status"], sinkhorn["trials"]) == ("ok", "0")
+    assert (sinkhorn["status"], sinkhorn["trials"], sinkhorn["rounds"]) == ("ok", "0", "3")
     assert 0 < float(sinkhorn["seconds_0.01"]) <= float(sinkhorn["seconds_0.001"])
     assert ours["status"] == "ok" or ours["status"].startswith("not installed: otgrad.fixed_source")
     curves = read(tmp_path / "b_curves.csv")
