@@ -16,7 +16,7 @@ SOURCES = sorted((ROOT / "code/notebooks").glob("*.py"))
 
 SMALL = """\
 # %% [markdown]
-# # Small
+# # Small, $\\lambda$ and $b^2$
 # A formula, $a_1 * b_1 = \\lambda$, and another, $$c_2 \\le d_2 .$$
 
 # %%
@@ -71,8 +71,10 @@ def test_execution_writes_a_page_that_needs_nothing_else(source, tmp_path):
     run(source, notebook, page, root=tmp_path)
     html = page.read_text(encoding="utf-8")
     assert "data:image/png;base64," in html
-    assert html.count("<math") == 2
+    assert html.count("<math") == 4
     assert "FORMULA" not in html
+    heading = re.search(r"<h1.*</h1>", html)[0]
+    assert heading.startswith('<h1 id="Small,-lambda-and-b2">Small, <math')
     assert "<script" not in html
     assert not re.search(r"""(src|href)=["']https?://""", html)
     executed = nbformat.read(notebook, as_version=4)

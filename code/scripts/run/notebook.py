@@ -24,6 +24,7 @@ from otgrad.joblog import job
 from otgrad.runs import RunError
 
 MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
+STOWED = re.compile(r"FORMULA(\d+)X(?=([^<>]*>)?)")  # the second group: within a tag, as a heading's id has its words
 FIGURES_INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # whatever the caller has set
 SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)  # MathJax and the like: nothing here needs them
 PAGE_STYLE = "<style>body { max-width: 68rem; margin: auto } math { font-size: 110% }</style></head>"
@@ -101,7 +102,8 @@ def page(notebook, title):
 
     def stow(match):
         kind = "block" if match[1] else "inline"
-        formulas.append(convert(match[1] or match[2], display=kind))
+        tex = match[1] or match[2]
+        formulas.append((convert(tex, display=kind), re.sub(r"\W", "", tex)))
         return f"FORMULA{len(formulas) - 1}X"
 
     shown = nbformat.from_dict(notebook)
@@ -109,7 +111,7 @@ def page(notebook, title):
         if cell.cell_type == "markdown":
             cell["source"] = MATH.sub(stow, cell.source)
     html, _ = HTMLExporter(embed_images=True).from_notebook_node(shown, {"metadata": {"name": title}})
-    html = re.sub(r"FORMULA(\d+)X", lambda match: formulas[int(match[1])], html)
+    html = STOWED.sub(lambda match: formulas[int(match[1])][bool(match[2])], html)
     return SCRIPT.sub("", html).replace("</head>", PAGE_STYLE, 1)
 
 
