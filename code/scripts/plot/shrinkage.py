@@ -63,9 +63,9 @@ def draw_spectrum(axis, spectrum, colours):
         [int(row["k"]) for row in real], column(real, "variance"), color="black", linewidth=0.9, label="held-out images"
     )
     top = max(column(real, "data"))
-    axis.set(xscale="log", yscale="log", ylim=(2e-4 * top, 2 * top), xlabel="principal axis of the data")
+    axis.set(xscale="log", yscale="log", ylim=(2e-4 * top, 30 * top), xlabel="principal axis of the data")
     axis.set_title("Variance along it (dashed: theory)", fontsize=8, loc="left")
-    axis.legend(fontsize=5.5, loc="lower left", **COVER)
+    axis.legend(fontsize=5.5, loc="upper center", ncols=3, columnspacing=1, handlelength=1.2)  # above all marks
 
 
 def column(rows, name):
