@@ -38,7 +38,8 @@ def draw(tables, outputs, stamp_text):
         axis.set_title(title, fontsize=8, loc="left")
         axis.set(yscale=scale, xlabel=r"steps on $\psi$ per step on $\theta$")
     tied = max(float(row["ties"]) for row in rows["stability"])
-    axes[1, 0].legend(title=f"samples that tie: {tied:.1%} at most", title_fontsize=6, fontsize=6)
+    axes[1, 0].set(ylim=(0, 3.3), yticks=[0, 0.5, 1, 1.5, 2])  # 2 at most; above, the legend
+    axes[1, 0].legend(title=f"samples that tie: {tied:.1%} at most", title_fontsize=6, fontsize=6, loc="upper right")
     style.stamp(fig, stamp_text)
     style.save(fig, outputs, tables.values())
 
