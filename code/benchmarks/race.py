@@ -120,6 +120,10 @@ class Run:
         """Seconds and steps of the first look at which the gap was reached."""
         return min(((seconds, steps) for seconds, steps, found in self.looks if found <= gap), default=None)
 
+    def to_gaps(self) -> list[tuple[float, int]]:
+        """Seconds and steps to every gap, the smallest first."""
+        return [self.seconds_to(gap) or NEVER for gap in sorted(GAPS)]
+
     @property
     def last_gap(self) -> float:
         """Smallest gap seen, nan without a look."""
@@ -203,11 +207,7 @@ class Entrant:
     @property
     def middle(self) -> Run:
         """The run of median time to the smallest gap (of an even number the slower)."""
-
-        def times(run: Run) -> list[tuple[float, int]]:
-            return [run.seconds_to(gap) or NEVER for gap in sorted(GAPS)]
-
-        return sorted(self.runs, key=times)[len(self.runs) // 2]
+        return sorted(self.runs, key=Run.to_gaps)[len(self.runs) // 2]
 
     def times(self, gap: float) -> dict[str, object]:
         """Median and quartiles over the rounds, each that of a run; "" where that run did not reach the gap."""
