@@ -8,7 +8,17 @@ import pytest
 import evaluation_checks as checks
 import update_references
 
-REAL = {"lam": 0, "fid": 4, "fid_pm": 1, "recall": 0.94, "imbalance": 0.04, "w2": 5.9, "sharpness": 1.0}
+REAL = {
+    "lam": 0,
+    "seeds": 3,
+    "fid": 4,
+    "fid_pm": 1,
+    "recall": 0.94,
+    "recall_pm": 0.04,
+    "imbalance": 0.04,
+    "w2": 5.9,
+    "sharpness": 1.0,
+}
 REAL |= {"copied_share": 0.5, "semidual_gap": 0.0, "precision": 0.95}
 SETS = {
     "real": REAL,
@@ -107,15 +117,33 @@ def test_fidelity_is_judged_beyond_the_intervals(write):
 def test_a_variant_must_win_at_the_same_time_and_without_losing_recall(write):
     verdict, evidence = claims(write, SETS)["A-beyond"]
     assert verdict is True
-    assert "0.22" in evidence
+    assert "0.22 (0.21 to 0.23)" in evidence  # (50 - 1) / (231 + 5), (50 + 1) / (231 - 5)
+    assert evidence.endswith("training seeds: 3")
     name = "ot-mlp-lam0.005-selfatoms200"
-    for change in ({"fid": 150}, {"recall": 0.1}):
+    for change in ({"fid": 150}, {"recall": 0.03}):
         assert claims(write, SETS | {name: SETS[name] | change})["A-beyond"][0] is False
     slow = claims(write, SETS, SECONDS | {name: 120.0})["A-beyond"]
     assert slow[0] is None
     assert "100 s" in slow[1]
     unscored = SETS | {name: SETS[name] | {"fid": float("nan")}}
     assert claims(write, unscored)["A-beyond"][0] is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fid_pm": 90}, {"fid": 136}, {"recall": 0.15}, {"fid_pm": float("nan")}],
+    ids=["wide interval", "0.59 of the distance", "recall within the intervals", "one sample set"],
+)
+def test_what_the_intervals_leave_open_is_undecided(write, change):
+    name = "ot-mlp-lam0.005-selfatoms200"
+    assert claims(write, SETS | {name: SETS[name] | change})["A-beyond"][0] is None
+
+
+def test_a_second_variant_can_win_and_an_interval_down_to_zero_decides_nothing(write):
+    losing = {"ot-mlp-lam0.005-lrdecay0.7": SETS["ot-mlp-lam0.005-selfatoms200"] | {"fid": 40, "recall": 0}}
+    assert claims(write, SETS | losing, SECONDS | dict.fromkeys(losing, 100.0))["A-beyond"][0] is True
+    vague = {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid_pm": 240}}
+    assert claims(write, SETS | vague)["A-beyond"][0] is None
 
 
 def test_plain_rows_are_told_from_variants():

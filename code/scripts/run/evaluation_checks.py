@@ -111,7 +111,7 @@ def _fidelity(plain, known):
 
 
 def _beyond(plain, scores, seconds, known):
-    """Is some variant, trained no longer than the best fixed lam, at 0.6 of its distance, with no lower recall?"""
+    """Does some variant, trained no longer than the best fixed lam, beat it as `_beats` says?"""
     variants = {name: found for name, found in scores.items() if name not in plain}
     if not known or not variants or not plain:
         return None, "no variant was scored"
@@ -119,10 +119,31 @@ def _beyond(plain, scores, seconds, known):
     within = {name: found for name, found in variants.items() if seconds[name] <= 1.05 * seconds[best]}
     if not within:
         return None, f"no variant trained within the {seconds[best]:.0f} s of {best}"
+    verdicts = [_beats(found, plain[best]) for found in within.values()]
     first = min(within, key=lambda name: within[name]["fid"])
-    ratio, recalls = within[first]["fid"] / plain[best]["fid"], (within[first]["recall"], plain[best]["recall"])
+    pair = within[first], plain[best]
+    ratio, low, high = _ratios(*pair)
+    fids = " against ".join(f"{found['fid']:.1f} ± {found['fid_pm']:.1f}" for found in pair)
+    recalls = " against ".join(f"{found['recall']:.2f} ± {found['recall_pm']:.2f}" for found in pair)
     evidence = (
-        f"{first}: {within[first]['fid']:.0f} in {seconds[first]:.0f} s, the best fixed lam, {best}:"
-        f" {plain[best]['fid']:.0f} in {seconds[best]:.0f} s: {ratio:.2f}; recall {recalls[0]:.2f} and {recalls[1]:.2f}"
+        f"{first} in {seconds[first]:.0f} s against the best fixed lam, {best}, in {seconds[best]:.0f} s:"
+        f" Fréchet distance {fids}: {ratio:.2f} ({low:.2f} to {high:.2f}); recall {recalls};"
+        f" training seeds: {pair[0]['seeds']:.0f}"
     )
-    return (ratio <= BEATEN and recalls[0] >= recalls[1]), evidence
+    return (True if True in verdicts else False if set(verdicts) == {False} else None), evidence
+
+
+def _ratios(variant, best):
+    """Share of the best fixed lam's Fréchet distance, and what the two intervals leave open."""
+    low = (variant["fid"] - variant["fid_pm"]) / (best["fid"] + best["fid_pm"])
+    least = best["fid"] - best["fid_pm"]
+    return variant["fid"] / best["fid"], low, (variant["fid"] + variant["fid_pm"]) / least if least > 0 else math.inf
+
+
+def _beats(variant, best):
+    """Whether 0.6 of the distance is reached at no lower recall, beyond the intervals; None if they leave it open."""
+    _, low, high = _ratios(variant, best)
+    margin, gain = variant["recall_pm"] + best["recall_pm"], variant["recall"] - best["recall"]
+    if low > BEATEN or gain < -margin:
+        return False
+    return True if high <= BEATEN and gain >= margin else None
