@@ -4,7 +4,7 @@ python code/benchmarks/track_b.py --output results/benchmark/track_b.csv [--data
 python code/benchmarks/track_b.py --track c --output results/benchmark/track_c.csv ...
 
 Track B: 30,000 points, 10,000 atoms, every solver. Track C: fewer points than atoms, the solvers that see the pool
-(2,048 x 20,000; `--pool 8192 --n 60000` takes 12 GiB and some minutes more).
+(2,048 x 20,000; also `--pool 8192 --n 60000 --cap 20`, which takes 12 GiB).
 Each run in a process of its own; the clock stands while the gap is taken (race.py) on the whole pool. A solver has
 `--cap` seconds. All arms run one after another, then those that reached a gap again, round by round. Tuning: every
 value of the arm's grid for a quarter of the cap; what was found is kept in `--tuned` and read from there (`--retune`

@@ -47,14 +47,25 @@ def sources(script):
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
+def track_code(name):
+    """A script of code/benchmarks, what it imports of that folder, and the package."""
+    found, queue = set(), [ROOT / f"code/benchmarks/{name}.py"]
+    while queue:
+        path = queue.pop()
+        found.add(path)
+        beside = (path.with_name(f"{module}.py") for module in imported_modules(path))
+        queue += [other for other in beside if other.is_file() and other not in found]
+    return sorted(str(path.relative_to(ROOT)) for path in found) + PACKAGE
+
+
 def imported_modules(path):
-    """Names under otgrad that a file imports: modules, and `from otgrad import module`."""
+    """Names that a file imports: modules, and what is taken from them, which may be modules."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("otgrad"):
+        if isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("otgrad"))
+            yield from (alias.name for alias in node.names)
 
 
 def figure(name):

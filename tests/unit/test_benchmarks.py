@@ -317,15 +317,45 @@ def test_a_lever_left_out_changes_the_steps(tiny, name):
 
 
 def test_track_d_divides_times_to_the_same_value():
+    def told(theirs, ours):
+        runs = {"sequel": theirs, track_d.OURS: ours}
+        return {name: track_d.Trained(4, looks, "ok") for name, looks in runs.items()}
+
     looks = [(1.0, 1, 0.9), (10.0, 5, 0.5), (20.0, 9, 0.6)]
-    runs = {"sequel": (looks, "ok"), track_d.OURS: ([(0.5, 3, 0.7), (2.0, 9, 0.45)], "ok")}
     options = SimpleNamespace(lam=LAM, n=30, budget=20)
-    found = track_d.row("sequel", runs, options, dict.fromkeys(track_d.COLUMNS, 2.0))
-    assert (found["target"], found["seconds_theirs"], found["seconds_ours"]) == (0.5, 10.0, 2.0)
-    assert (found["schedule_factor"], found["product"]) == (5.0, 10.0)
-    runs[track_d.OURS] = [(0.5, 3, 0.7)], "ok"
-    found = track_d.row("sequel", runs, options, dict.fromkeys(track_d.COLUMNS, 2.0))
-    assert (found["schedule_factor"], found["product"]) == ("", "")
+    kernel = dict.fromkeys(track_d.COLUMNS, 2.0)
+    fast, slow, lost = [(0.5, 3, 0.7), (2.0, 9, 0.45)], [(5.0, 9, 0.45)], [(0.5, 3, 0.7)]
+    found = track_d.row("sequel", [told(looks, fast)], options, kernel)
+    assert (found["target"], found["seconds_theirs"], found["seconds_ours"], found["seed"]) == (0.5, 10.0, 2.0, 4)
+    assert (found["schedule_factor"], found["product"], found["rounds"]) == (5.0, 10.0, 1)
+    rounds = [told(looks, each) for each in (slow, fast, lost)]
+    found = track_d.row("sequel", [*rounds, {}], options, kernel)  # an arm of the first rounds alone
+    assert (found["schedule_q25"], found["schedule_factor"], found["schedule_q75"]) == ("", 2.0, 5.0)
+    assert (found["seconds_ours"], found["rounds"]) == (5.0, 3)
+    found = track_d.row("sequel", [told(looks, lost), told([], lost)], options, kernel)
+    assert (found["schedule_factor"], found["product"], found["rounds"]) == ("", "", 1)
+    found = track_d.row("sequel", [told([], lost)], options, kernel)
+    assert (found["rounds"], found["target"], found["schedule_factor"]) == (0, "", "")
+
+
+def test_track_d_trains_the_main_schedules_in_every_round_and_ours_to_the_best_value(monkeypatch):
+    asked = []
+
+    def train(worker, schedule, problem, options, saved, run, aim):
+        asked.append((schedule, run.seed, aim))
+        run.looks, run.status = [(1.0, 1, 0.5 + run.seed)], "ok"
+
+    monkeypatch.setattr(track_d, "train", train)
+    options = SimpleNamespace(rounds=2, seed=3, minutes=1, schedules=["sequel", "otgrad, constant step 5", "otgrad"])
+    rounds = track_d.train_rounds(None, None, options, "")
+    never = -np.inf
+    assert asked[:3] == [("sequel", 3, never), ("otgrad, constant step 5", 3, never), ("otgrad", 3, 3.5)]
+    assert asked[3:] == [("sequel", 4, never), ("otgrad", 4, 4.5)]
+    assert [look["seed"] for look in track_d.curves(rounds)] == [3, 3, 3, 4, 4]
+    options.minutes = 0
+    late = track_d.train_rounds(None, None, options, "")
+    assert {run.status for runs in late for run in runs.values()} == {"no time left"}
+    assert len(asked) == 5
 
 
 def test_track_d_runs(tmp_path):
@@ -333,9 +363,10 @@ def test_track_d_runs(tmp_path):
     given = ["--output", str(table), "--data", "none", "--smoke", "--threads", "1", "--schedules", "sequel", "otgrad"]
     track_d.main(given)
     sequel, ours = read(table)
-    assert (sequel["status"], ours["status"], ours["schedule_factor"]) == ("ok", "ok", "1.0")
+    assert (sequel["status"], ours["status"], ours["schedule_factor"], ours["rounds"]) == ("ok", "ok", "1.0", "2")
     assert float(sequel["kernel_factor"]) > 0
-    assert {row["schedule"] for row in read(tmp_path / "d_curves.csv")} == {"sequel", "otgrad"}
+    looks = read(tmp_path / "d_curves.csv")
+    assert {(row["schedule"], row["seed"]) for row in looks} == {(k, s) for k in ("sequel", "otgrad") for s in "01"}
 
 
 # --- Processes and figure ---------------------------------------------------------------------------------------------
@@ -382,7 +413,10 @@ def test_the_figure_is_drawn_from_partial_tables(tmp_path):
         "a": steps,
         "b": gaps,
         "c": gaps,
-        "d": [{"schedule": "otgrad", "seconds": "1", "outer": "3", "value": "2"}],
+        "d": [
+            {"schedule": "otgrad", "seed": seed, "seconds": at, "outer": "3", "value": value}
+            for seed, at, value in (("0", "1", "2"), ("0", "3", "1"), ("1", "1", "2.2"), ("1", "3", "0.9"))
+        ],
     }
     for name, rows in tables.items():
         problems.write_table(str(tmp_path / f"{name}.csv"), rows, 1, [])

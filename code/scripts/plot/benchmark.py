@@ -1,7 +1,7 @@
 """What the tracks measured: time and memory of a step, gap against seconds, value against seconds of training.
 
 Top: one psi-step against n and b, with the quartiles, over the faster of the float32 products alone (the floor).
-Middle and bottom: solvers on a fixed source and on a small pool, one panel per lam; training by three schedules.
+Middle and bottom: solvers on a fixed source and on a small pool, one panel per lam; training by all schedules.
 """
 
 from pathlib import Path
@@ -122,11 +122,23 @@ def draw_gaps(axis, rows, looks):
 
 
 def draw_training(axis, rows):
-    """Held-out value against seconds of training."""
-    for k, name in enumerate(dict.fromkeys(row["schedule"] for row in rows)):
-        own = [(float(row["seconds"]), float(row["value"])) for row in rows if row["schedule"] == name]
-        look = {"color": style.BLUE, "linewidth": 2.2} if name in OURS else {"color": COLOURS[k]}
-        axis.plot(*np.array(own).T, marker=".", markersize=3, label=name, **look)
+    """Held-out value against seconds of training: the first seed of every schedule, the others of the same thin."""
+    names = list(dict.fromkeys(row["schedule"] for row in rows))
+    seeds = list(dict.fromkeys(row["seed"] for row in rows))
+    for seed in reversed(seeds):
+        for k, name in enumerate(names):
+            own = [
+                (float(row["seconds"]), float(row["value"]))
+                for row in rows
+                if (row["schedule"], row["seed"]) == (name, seed)
+            ]
+            look = {"color": style.BLUE, "linewidth": 2.2} if name in OURS else {"color": COLOURS[k]}
+            if seed == seeds[0]:
+                look |= {"label": name, "marker": ".", "markersize": 3}
+            else:
+                look |= {"linewidth": 0.6}
+            if own:
+                axis.plot(*np.array(own).T, **look)
     axis.set(xscale="log", xlabel="seconds of training", ylabel="held-out value")
     axis.set_title("D", fontsize=8, loc="left")
     low, high = axis.get_ylim()
