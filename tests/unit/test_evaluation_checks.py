@@ -114,6 +114,12 @@ def test_fidelity_is_judged_beyond_the_intervals(write):
     assert claims(write, SETS, preset="smoke")["A-fidelity"][0] is None
 
 
+def test_one_training_seed_decides_nothing(write):
+    found = claims(write, {name: row | {"seeds": 1} for name, row in SETS.items()})
+    assert {verdict for verdict, _ in found.values()} == {None}
+    assert all(evidence.endswith("training seeds: 1") for _, evidence in found.values())
+
+
 def test_a_variant_must_win_at_the_same_time_and_without_losing_recall(write):
     verdict, evidence = claims(write, SETS)["A-beyond"]
     assert verdict is True

@@ -8,6 +8,7 @@ from readers import read_json, read_table
 
 LEAST_ACCURACY = {"mnist": 0.99, "digits": 0.95}  # of the classifier on held-out images
 SCORE_NAMES = {"fid": "Fréchet distance", "recall": "recall"}
+LEAST_SEEDS = 2  # of training, for a verdict: an interval over one generator's sample sets says nothing of another
 BEATEN = 0.6  # share of the best fixed lam's Fréchet distance that a variant is to reach
 
 
@@ -97,12 +98,14 @@ def is_plain(name):
 
 
 def _fidelity(plain, known):
-    """Of the MLP's lam in order: is each Fréchet distance at most that of the next, beyond their intervals?"""
+    """Of the MLP's lam in order: is each Fréchet distance below that of the next, beyond their intervals?"""
     chosen = sorted((found for name, found in plain.items() if name.startswith("ot-mlp-")), key=lambda f: f["lam"])
     evidence = "Fréchet distance " + ", ".join(
         f"{found['fid']:.0f} ± {found['fid_pm']:.0f} (lam {found['lam']:g})" for found in chosen
     )
-    if not known or len(chosen) < 3:
+    seeds = min((found["seeds"] for found in chosen), default=0)
+    evidence += f"; training seeds: {seeds:.0f}"
+    if not known or len(chosen) < 3 or seeds < LEAST_SEEDS:
         return None, evidence
     pairs = list(zip(chosen, chosen[1:], strict=False))
     apart = [high["fid"] - low["fid"] > low["fid_pm"] + high["fid_pm"] for low, high in pairs]
@@ -128,7 +131,7 @@ def _beyond(plain, scores, seconds, known):
     evidence = (
         f"{first} in {seconds[first]:.0f} s against the best fixed lam, {best}, in {seconds[best]:.0f} s:"
         f" Fréchet distance {fids}: {ratio:.2f} ({low:.2f} to {high:.2f}); recall {recalls};"
-        f" training seeds: {pair[0]['seeds']:.0f}"
+        f" training seeds: {min(found['seeds'] for found in pair):.0f}"
     )
     return (True if True in verdicts else False if set(verdicts) == {False} else None), evidence
 
@@ -142,6 +145,8 @@ def _ratios(variant, best):
 
 def _beats(variant, best):
     """Whether 0.6 of the distance is reached at no lower recall, beyond the intervals; None if they leave it open."""
+    if min(variant["seeds"], best["seeds"]) < LEAST_SEEDS:
+        return None
     _, low, high = _ratios(variant, best)
     margin, gain = variant["recall_pm"] + best["recall_pm"], variant["recall"] - best["recall"]
     if low > BEATEN or gain < -margin:
