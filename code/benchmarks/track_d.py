@@ -72,8 +72,8 @@ class Trained:
 
     @property
     def best(self) -> tuple[float, int, float]:
-        """The look at the lowest value; an infinite one without looks."""
-        return min(self.looks, key=lambda look: look[2], default=(np.inf, 0, np.inf))
+        """The look at the lowest value, of one or more."""
+        return min(self.looks, key=lambda look: look[2])
 
 
 def train_rounds(worker: Worker, problem: Problem, options, saved: str) -> list[dict[str, Trained]]:
@@ -87,9 +87,9 @@ def train_rounds(worker: Worker, problem: Problem, options, saved: str) -> list[
                 continue
             runs[name] = Trained(options.seed + k, [], "no time left")
             if time.monotonic() < deadline:
-                aim = min(one.best[2] for one in runs.values()) if name == OURS else -np.inf
-                train(worker, name, problem, options, saved, runs[name], -np.inf if np.isinf(aim) else aim)
-            print(f"{name}, seed {options.seed + k}: {runs[name].status}, {runs[name].looks[-1:]}", flush=True)
+                reached = [one.best[2] for one in runs.values() if one.looks] if name == OURS else []
+                train(worker, name, problem, options, saved, runs[name], min(reached, default=-np.inf))
+            print(f"{name}, seed {options.seed + k}: {runs[name].status}, {len(runs[name].looks)} looks", flush=True)
     return rounds
 
 
