@@ -35,12 +35,12 @@ if workflow.is_main_process:
         print(note, file=sys.stderr)
 
 
-def sources(script):
-    """The package files that a script imports, directly or not: editing one reruns the rule."""
+def sources(script, folder="."):
+    """The files under code/`folder` that a script imports, directly or not: editing one reruns the rule."""
     found, queue = set(), [ROOT / "code" / script]
     while queue:
         for name in imported_modules(queue.pop()):
-            path = ROOT / "code" / Path(*name.split(".")).with_suffix(".py")
+            path = ROOT / "code" / folder / Path(*name.split(".")).with_suffix(".py")
             if path.is_file() and path not in found:
                 found |= {path, *path.parent.glob("*.cpp")}
                 queue.append(path)
@@ -49,13 +49,8 @@ def sources(script):
 
 def track_code(name):
     """A script of code/benchmarks, what it imports of that folder, and the package."""
-    found, queue = set(), [ROOT / f"code/benchmarks/{name}.py"]
-    while queue:
-        path = queue.pop()
-        found.add(path)
-        beside = (path.with_name(f"{module}.py") for module in imported_modules(path))
-        queue += [other for other in beside if other.is_file() and other not in found]
-    return sorted(str(path.relative_to(ROOT)) for path in found) + PACKAGE
+    script = f"benchmarks/{name}.py"
+    return [f"code/{script}", *sources(script, "benchmarks"), *PACKAGE]
 
 
 def imported_modules(path):
