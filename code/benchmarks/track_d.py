@@ -5,15 +5,17 @@ python code/benchmarks/track_d.py --output results/benchmark/track_d.csv [--data
 Same network, seed, data and kernels. Held-out value: OT_c^lam between the images of fixed latents and the data, solved
 to a relative certificate of 1e-3 (race.py); the clock stands meanwhile. A schedule of the authors' trains for its
 budget; its target is the lowest value it was seen at, its time the time of that look. `schedule_factor` is that time
-over this library's time to the same value: the median of the rounds, each of them all schedules one after another from
-a seed of its own, with quartiles; target and times are those of the median round. Ours less a lever runs in the first
-round alone. `kernel_factor` is the time of one outer step of that schedule with torch's autograd over the same with
-this library's kernel, single steps in interleaved rounds (median; q25 and q75 of the ratio per round). `product` is
-what both give together.
+over this library's time to the same value, `budget_factor` the time of its last look over the same: what a reader of
+its log, who does not know when the lowest value comes, has spent. Both are medians of the rounds, each of them all
+schedules one after another from a seed of its own, with quartiles; target and times are those of the round of median
+`schedule_factor`. Ours less a lever runs in the first round alone. `kernel_factor` is the time of one outer step of
+that schedule with torch's autograd over the same with this library's kernel, single steps in interleaved rounds
+(median; q25 and q75 of the ratio per round). `product` is what kernel and `schedule_factor` give together.
 Columns: schedule, inner_steps, batch_size, lr_theta, lam, n, status, budget, rounds, seed (of the median round),
 target, seconds_theirs, outer_theirs, seconds_ours, outer_ours, schedule_factor ("" where ours did not come to the
-target), schedule_q25, schedule_q75, psi_ms, theta_ms, psi_ms_autograd, theta_ms_autograd, kernel_factor, kernel_q25,
-kernel_q75, product. Beside the table: <output>_curves.csv (schedule, seed, seconds, outer, value).
+target), schedule_q25, schedule_q75, budget_factor, budget_q25, budget_q75, psi_ms, theta_ms, psi_ms_autograd,
+theta_ms_autograd, kernel_factor, kernel_q25, kernel_q75, product.
+Beside the table: <output>_curves.csv (schedule, seed, seconds, outer, value).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,29 +135,36 @@ def kernel_times(kernels: dict[str, Worker], schedule: str, saved: str, options)
     return dict(zip(COLUMNS, [rounded(float(v)) for v in (*medians, *np.percentile(ratio, [50, 25, 75]))], strict=True))
 
 
-def compare(theirs: Trained, ours: Trained | None) -> tuple[float, dict[str, object]]:
-    """One round of a schedule beside this library's: the factor, 0 where ours did not come to their best value."""
+def compare(theirs: Trained, ours: Trained | None) -> tuple[float, float, dict[str, object]]:
+    """One round of a schedule beside this library's: both factors, 0 where ours did not come to their best value."""
     seconds, outer, target = theirs.best
-    first, steps, _ = next((look for look in (ours.looks if ours else []) if look[2] <= target), (None, "", None))
+    first, steps, _ = next((look for look in (ours.looks if ours else []) if look[2] <= target), (np.inf, "", None))
     result = {"seed": theirs.seed, "target": rounded(target, 6), "seconds_theirs": rounded(seconds)}
-    result |= {"outer_theirs": outer, "seconds_ours": rounded(first), "outer_ours": steps}
-    return seconds / first if first else 0.0, result
+    result |= {"outer_theirs": outer, "seconds_ours": rounded(first if steps else None), "outer_ours": steps}
+    return seconds / first, theirs.looks[-1][0] / first, result
+
+
+def spread(name: str, factors: Sequence[float]) -> dict[str, object]:
+    """Median (of an even number the smaller) and quartiles, each a round's; "" for a factor of 0."""
+    low, median, high = np.quantile(factors, [0.25, 0.5, 0.75], method="inverted_cdf").tolist()
+    shown = {f"{name}_factor": median, f"{name}_q25": low, f"{name}_q75": high}
+    return {column: rounded(value or None) for column, value in shown.items()}
 
 
 def row(name: str, rounds: list[dict[str, Trained]], options: argparse.Namespace, kernel: dict) -> dict[str, object]:
-    """One schedule beside this library's: the factors' median (of an even number the smaller) and quartiles."""
+    """One schedule beside this library's."""
     schedule, tried = SCHEDULES[name], [runs for runs in rounds if name in runs]
     result = {"schedule": name, "inner_steps": schedule.inner_steps, "batch_size": schedule.batch_size}
     result |= {"lr_theta": schedule.lr_theta, "lam": options.lam, "n": options.n, "status": tried[0][name].status}
+    result |= {"budget": options.budget}
     found = [compare(runs[name], runs.get(OURS)) for runs in tried if runs[name].looks]
-    factors = sorted(factor for factor, _ in found) or [0.0]
-    low, median, high = np.quantile(factors, [0.25, 0.5, 0.75], method="inverted_cdf").tolist()
-    middle = next((told for factor, told in found if factor == median), dict.fromkeys(COMPARED, ""))
-    result |= {"budget": options.budget, "rounds": len(found)} | middle
-    result |= {"schedule_factor": rounded(median or None)}
-    result |= {"schedule_q25": rounded(low or None), "schedule_q75": rounded(high or None)} | kernel
-    known = median > 0 and kernel["kernel_factor"] != ""
-    return result | {"product": rounded(median * kernel["kernel_factor"]) if known else ""}
+    nothing = (0.0, 0.0, dict.fromkeys(COMPARED, ""))
+    by_look, by_budget, told = zip(*sorted(found or [nothing], key=lambda one: one[0]), strict=True)
+    middle = (len(told) - 1) // 2
+    result |= {"rounds": len(found)} | told[middle]
+    result |= spread("schedule", by_look) | spread("budget", by_budget) | kernel
+    known = by_look[middle] > 0 and kernel["kernel_factor"] != ""
+    return result | {"product": rounded(by_look[middle] * kernel["kernel_factor"]) if known else ""}
 
 
 def curves(rounds: list[dict[str, Trained]]) -> list[dict[str, object]]:

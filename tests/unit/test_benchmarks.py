@@ -327,15 +327,16 @@ def test_track_d_divides_times_to_the_same_value():
     fast, slow, lost = [(0.5, 3, 0.7), (2.0, 9, 0.45)], [(5.0, 9, 0.45)], [(0.5, 3, 0.7)]
     found = track_d.row("sequel", [told(looks, fast)], options, kernel)
     assert (found["target"], found["seconds_theirs"], found["seconds_ours"], found["seed"]) == (0.5, 10.0, 2.0, 4)
-    assert (found["schedule_factor"], found["product"], found["rounds"]) == (5.0, 10.0, 1)
+    assert (found["schedule_factor"], found["budget_factor"], found["product"], found["rounds"]) == (5.0, 10.0, 10.0, 1)
     rounds = [told(looks, each) for each in (slow, fast, lost)]
     found = track_d.row("sequel", [*rounds, {}], options, kernel)  # an arm of the first rounds alone
     assert (found["schedule_q25"], found["schedule_factor"], found["schedule_q75"]) == ("", 2.0, 5.0)
+    assert (found["budget_q25"], found["budget_factor"], found["budget_q75"]) == ("", 4.0, 10.0)
     assert (found["seconds_ours"], found["rounds"]) == (5.0, 3)
     found = track_d.row("sequel", [told(looks, lost), told([], lost)], options, kernel)
     assert (found["schedule_factor"], found["product"], found["rounds"]) == ("", "", 1)
     found = track_d.row("sequel", [told([], lost)], options, kernel)
-    assert (found["rounds"], found["target"], found["schedule_factor"]) == (0, "", "")
+    assert (found["rounds"], found["target"], found["schedule_factor"], found["budget_factor"]) == (0, "", "", "")
 
 
 def test_track_d_trains_the_main_schedules_in_every_round_and_ours_to_the_best_value(monkeypatch):
