@@ -142,7 +142,7 @@ def draw_training(axis, rows):
     axis.set(xscale="log", xlabel="seconds of training", ylabel="held-out value")
     axis.set_title("D", fontsize=8, loc="left")
     low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 1.2 * (high - low))  # room for the legend
+    axis.set_ylim(low, high + 1.5 * (high - low))  # room for the legend
     axis.legend(fontsize=5, loc="upper right")
 
 
