@@ -2,8 +2,8 @@
 
 python code/benchmarks/gpu_tune.py [--b 200] [--data results/data/train.npz]
 
-Each line is one change of otgrad.kernels.cuda.BLOCKS: median and quartiles of a captured step, its time divided by that
-of the blocks as they are, and the largest difference of its result from theirs.
+Each line is one change of otgrad.kernels.cuda_blocks.BLOCKS: median and quartiles of a captured step, its time divided
+by that of the blocks as they are, and the largest difference of its result from theirs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from gpu import make_cell, time_calls
 from gpu_arms import graph_arm
-from otgrad.kernels import cuda
+from otgrad.kernels import cuda_blocks
 
 
 def shape(b: int, n: int, d: int, warps: int, stages: int) -> dict[str, int]:
@@ -52,10 +52,10 @@ def main() -> None:
         raise SystemExit("no CUDA device: blocks can only be timed on an NVIDIA GPU")
     for name, trials in TRIALS.items():
         cell = make_cell(options, "cuda", "x" if name == "means" else "psi", options.b, options.n, options.lam)
-        own, usual = cuda.BLOCKS[name], graph_arm(cell)
+        own, usual = cuda_blocks.BLOCKS[name], graph_arm(cell)
         expected = usual()[1].clone()
         for trial in trials:
-            cuda.BLOCKS[name] = shape(*trial)
+            cuda_blocks.BLOCKS[name] = shape(*trial)
             try:
                 step = graph_arm(cell)
                 difference = float((step()[1] - expected).abs().max())
@@ -63,7 +63,7 @@ def main() -> None:
                 print(f"{name:9} {trial!s:24} {type(error).__name__}: {error}".split("\n")[0][:120], flush=True)
                 continue
             finally:
-                cuda.BLOCKS[name] = own
+                cuda_blocks.BLOCKS[name] = own
             pairs = [
                 [time_calls(f, 50, cell.x.device, wall=False) for f in (step, usual)] for _ in range(options.rounds)
             ]

@@ -69,12 +69,15 @@ class StepRule:
 
 @dataclass
 class AsgdState:
-    """Iterate psi (n,), its average (n,), the step counter k and the cost's spread (0 until it is known)."""
+    """Iterate psi (n,), its average (n,), the step counter k and the cost's spread (0.0 until it is known).
+
+    On a GPU the spread is a tensor (), so that nothing waits for it.
+    """
 
     psi: Tensor
     average: Tensor
     k: int = 0
-    spread: float = 0.0
+    spread: float | Tensor = 0.0
 
     @classmethod
     def zeros(cls, target: DiscreteMeasure) -> AsgdState:
@@ -94,23 +97,31 @@ def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, 
 
     Raises:
         ValueError: for the "sinkhorn" rule at lam == 0.
-        FloatingPointError: if psi is no longer finite.
+        FloatingPointError: if psi is no longer finite; on a GPU, which would have to be waited for, call `check_psi`.
     """
-    if (rule.kind == "scaled" or rule.anneal > 0) and state.spread == 0:
-        state.spread = cost_spread(x, target, cost)
+    if (rule.kind == "scaled" or rule.anneal > 0) and isinstance(state.spread, float) and state.spread == 0:
+        spread = _spread(x, target, cost)
+        state.spread = spread if spread.is_cuda else float(spread)
     if rule.anneal > 0:
-        lam = max(lam, rule.anneal * state.spread / math.sqrt((state.k + 1) * len(x) / target.positive.size))
+        lam = max(lam, rule.anneal * float(state.spread) / math.sqrt((state.k + 1) * len(x) / target.positive.size))
     _, grad = psi_step(x, target, state.psi, lam, cost)
     state.k += 1
     state.psi += _increment(grad, target, lam, rule, state, len(x))
-    if not math.isfinite(float(state.psi.sum())):
-        reason = "the points are not finite" if not bool(torch.isfinite(x).all()) else f"lower the step c = {rule.c}"
-        raise FloatingPointError(f"psi is not finite after inner step {state.k}: {reason}")
+    if not state.psi.is_cuda:
+        check_psi(state, rule, x)
     if rule.averaging is None:
         state.average.copy_(state.psi)
     else:
         state.average.lerp_(state.psi, (rule.averaging + 1) / (rule.averaging + state.k))
     return grad
+
+
+def check_psi(state: AsgdState, rule: StepRule, x: Tensor | None = None) -> None:
+    """Raise FloatingPointError if psi is not finite; x: the points of the last step, which may be the reason."""
+    if not math.isfinite(float(state.psi.sum())):
+        bad = x is not None and not bool(torch.isfinite(x).all())
+        reason = "the points are not finite" if bad else f"lower the step c = {rule.c}"
+        raise FloatingPointError(f"psi is not finite after inner step {state.k}: {reason}")
 
 
 def asgd_round(
@@ -134,12 +145,16 @@ def cost_spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> float:
 
     Of more than 1,024 atoms every other, third, ... is taken, which leaves about 3% of sampling error.
     """
+    return float(_spread(x, target, cost))
+
+
+def _spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> Tensor:
     law = target.positive
     some = law.every(math.ceil(law.size / SPREAD_ATOMS))
     c, nu = cost.matrix(x[:16], law.points_at(some)), law.nu[some] / law.total(law.nu[some].sum())
     mean = law.total(c @ nu)
     variance = law.total((c - mean[:, None]).square() @ nu)
-    return float(variance.sqrt().mean())
+    return variance.sqrt().mean()
 
 
 def _increment(grad: Tensor, target: DiscreteMeasure, lam: float, rule: StepRule, state: AsgdState, b: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import trange
 
 from otgrad import ctransform
-from otgrad.asgd import AsgdState, StepRule, asgd_step
+from otgrad.asgd import AsgdState, StepRule, asgd_step, check_psi
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Sampler
 from otgrad.semidual import marginal_error, objective
@@ -125,6 +125,7 @@ class SemiDiscreteOT:
             if tol is not None and step % CHECK_EVERY == 0 and self._held_out_error() <= tol:
                 self.converged = True
                 break
+        check_psi(self._state, self.rule)
         if self.converged is False:
             warnings.warn(
                 f"marginal error {self._held_out_error():.3g} > tol = {tol} after {max_iter} steps: raise max_iter, "
@@ -167,7 +168,7 @@ class SemiDiscreteOT:
             "psi": self._state.psi.clone(),
             "average": self._state.average.clone(),
             "k": self._state.k,
-            "spread": self._state.spread,
+            "spread": float(self._state.spread),
             "lam": self.lam,
             "p": self.cost.p,
             "scale": self.cost.scale,

@@ -50,7 +50,7 @@ class TrainingState:
         target = problem.target
         device = target.y.device
         generator = make_generator(config.generator, shape, config.seed).to(device)
-        optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr_theta)
+        optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr_theta, fused=device.type == "cuda")
         # offset, because the seed itself would repeat the uniform numbers of the first layer's initial weights
         rng = torch.Generator(device).manual_seed(config.seed + 3_000_003)
         if config.changes() and target.size != target.n:

@@ -34,8 +34,9 @@ ROOMS = {
     "kernels.cuda_parts": set(),
     "kernels.cuda_programs": {"kernels.cuda_parts"},
     "kernels.cuda_atoms": {"measures", "kernels.integers"},
+    "kernels.cuda_blocks": set(),
     "kernels.cuda": {"costs", "measures", "kernels.mixture", "kernels.reference"}
-    | {"kernels.cuda_atoms", "kernels.cuda_programs"},
+    | {"kernels.cuda_atoms", "kernels.cuda_blocks", "kernels.cuda_programs"},
     "kernels.cpu": {"costs", "measures", "kernels.build", "kernels.mixture", "kernels.packing", "kernels.reference"},
     "kernels.dispatch": {"costs", "measures", "kernels.build", "kernels.cpu", "kernels.cuda", "kernels.reference"}
     | {"sharding", "streaming"},
@@ -51,6 +52,7 @@ ROOMS = {
     "gradient": {"costs", "measures", "ctransform"},
     "estimator": {"costs", "measures", "ctransform", "semidual", "asgd"},
     "problem": {"costs", "measures"},
+    "graphs": set(),
     "variants.settings": set(),
     "variants.schedules": {"variants.settings"},
     "variants.self_term": {"costs", "measures", "ctransform"},
@@ -64,7 +66,7 @@ ROOMS = {
     "checkpoints": {"runs"},
     "training_state": {"asgd", "measures", "networks", "problem", "runs", "variants.build", "variants.loops"},
     "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs", "problem"}
-    | {"checkpoints", "sharding", "training_state"},
+    | {"checkpoints", "graphs", "sharding", "training_state"},
     "counterexample": {"costs", "measures", "asgd", "pool", "problem", "training.ot"},
     "lockstep": {"asgd", "counterexample"},
     "shrinkage": set(),

@@ -11,7 +11,7 @@ import torch
 
 from otgrad import ctransform
 from otgrad.costs import Cost
-from otgrad.kernels import cuda, cuda_atoms, reference
+from otgrad.kernels import cuda, cuda_atoms, cuda_blocks, reference
 from otgrad.measures import DiscreteMeasure
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -75,8 +75,9 @@ def test_without_a_gpu_the_benchmark_says_so_in_one_line(tmp_path):
 def small_blocks(monkeypatch):
     """In the interpreter, blocks so small that small problems have several."""
     if INTERPRETED:
-        for name in cuda.BLOCKS:
-            monkeypatch.setitem(cuda.BLOCKS, name, {"BLOCK_B": 4, "BLOCK_N": 32, "BLOCK_D": 16})
+        for name in cuda_blocks.BLOCKS:
+            monkeypatch.setitem(cuda_blocks.BLOCKS, name, {"BLOCK_B": 4, "BLOCK_N": 32, "BLOCK_D": 16})
+        monkeypatch.setattr(cuda_blocks, "BY_KIND", dict.fromkeys(cuda_blocks.BY_KIND, {}))
 
 
 def problem(kind, b=6, n=45, d=21, seed=0):

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from otgrad.costs import Cost
 from otgrad.kernels.cuda_atoms import ATOM_DTYPES, prepared
+from otgrad.kernels.cuda_blocks import BLOCKS, FUSED, blocks
 from otgrad.kernels.mixture import Shares
 from otgrad.kernels.reference import shared
 from otgrad.measures import DiscreteMeasure
@@ -33,16 +34,6 @@ SCORES_BYTES = 2**31  # of scores kept at once; never less than one block of poi
 RECOMPUTE_BELOW = (
     372  # coordinates; with fewer, by a count of operations and bytes, forming a score again beats storing it
 )
-BLOCKS = {  # points, atoms, coordinates of a program
-    "sums": {"BLOCK_B": 128, "BLOCK_N": 256, "BLOCK_D": 64, "num_warps": 8, "num_stages": 3},
-    "again": {"BLOCK_B": 64, "BLOCK_N": 128, "BLOCK_D": 32, "num_warps": 4, "num_stages": 2},
-    "marginal": {"BLOCK_B": 32, "BLOCK_N": 128, "BLOCK_D": 64, "num_warps": 4},
-    "means": {"BLOCK_B": 128, "BLOCK_N": 64, "BLOCK_D": 128, "num_warps": 8, "num_stages": 3},
-}
-SMALLER = {  # where a program has less than 200 KiB of shared memory
-    "sums": {"BLOCK_N": 128, "BLOCK_D": 32, "num_stages": 2},
-    "means": {"BLOCK_N": 32, "num_stages": 2},
-}
 
 
 def covers(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> bool:
@@ -109,7 +100,7 @@ class _Step:
         hi, lo = torch.empty(2, *x.shape, dtype=torch.float16, device=x.device)
         points = (hi, lo, x.new_empty(self.b))
         width = min(1024, max(16, 2 ** math.ceil(math.log2(self.d))))
-        _programs().split_points[(self.b,)](x, *x.stride(), *points, x_sq, self.d, BLOCK=width)
+        _programs().split_points[(self.b,)](x, *x.stride(), *points, x_sq, self.d, BLOCK=width, **FUSED)
         t = lam or 1.0
         factor = 2 * self.atoms.unit / (cost.scale * t)
         self.floats = (self.atoms.y_scale, factor, 1 / cost.scale, 1 / t)
@@ -118,15 +109,16 @@ class _Step:
 
     def _reduce(self, x_sq: Tensor, values: Tensor) -> None:
         shape, hard = _shape("sums", x_sq.device, self.atoms.kind), self.lam == 0
-        tiles = math.ceil(self.n / shape["BLOCK_N"])
+        programs = math.ceil(self.n / shape["BLOCK_N"])
+        tiles = 4 * programs  # each reduces its columns by quarters
         cells = torch.empty(self.b, tiles if hard else 1, dtype=torch.int32, device=x_sq.device)
         found = (*x_sq.new_empty(3, self.b, tiles), cells)
-        _programs().tile_sums[(tiles * math.ceil(self.b / shape["BLOCK_B"]),)](
+        _programs().tile_sums[(programs * math.ceil(self.b / shape["BLOCK_B"]),)](
             *self.inputs, *found, self.b, self.n, self.d, self.ld, tiles, *self.floats,
             HARD=hard, STORED=self.stored, KIND=self.atoms.kind, **shape,
         )  # fmt: skip
         rows = (x_sq, self.top, self.z, self.cell, values)
-        _programs().combine[(self.b,)](*found, *rows, tiles, self.lam, self.floats[2], HARD=hard, BLOCK=512)
+        _programs().combine[(self.b,)](*found, *rows, tiles, self.lam, self.floats[2], HARD=hard, BLOCK=512, **FUSED)
 
     def marginal(self, w: Tensor, out: Tensor, add: bool) -> None:
         """Write, or add, sum_i w_i pi_j(x_i) to out (n,)."""
@@ -145,13 +137,13 @@ class _Step:
     def means(self) -> Tensor:
         """sum_j pi_j(x_i) y_j (b, d), from stored scores; the atoms are shared out so that all of the device works."""
         atoms, shape = self.atoms, _shape("means", self.z.device, self.atoms.kind)
-        blocks = math.ceil(self.b / shape["BLOCK_B"]) * math.ceil(self.d / shape["BLOCK_D"])
+        pieces = math.ceil(self.b / shape["BLOCK_B"]) * math.ceil(self.d / shape["BLOCK_D"])
         most = math.ceil(self.n / (16 * shape["BLOCK_N"]))
-        shares = max(1, min(math.ceil(2 * _processors(self.scores.device) / blocks), most))
+        shares = max(1, min(math.ceil(2 * _processors(self.scores.device) / pieces), most))
         share = shape["BLOCK_N"] * math.ceil(self.n / (shape["BLOCK_N"] * shares))
         shares = math.ceil(self.n / share)
         out = self.scores.new_empty(shares, self.b, self.d)
-        _programs().weighted_sums[(blocks * shares,)](
+        _programs().weighted_sums[(pieces * shares,)](
             self.scores, self.top, self.z, self.nu, atoms.y, out, self.b, self.n, self.d, self.ld, atoms.y_scale, share,
             KIND=atoms.kind, **shape,
         )  # fmt: skip
@@ -169,11 +161,9 @@ def _row_tiles(b: int, n: int) -> Iterator[slice]:
     return (slice(start, min(start + size, b)) for start in range(0, b, size))
 
 
-def _shape(name: str, device: torch.device, kind: str) -> dict[str, int]:
+def _shape(name: str, device: torch.device, kind: str) -> dict[str, int | bool]:
     """Choose a program's blocks; 9 and 10 are the architectures with 227 KiB of shared memory."""
-    large = device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10)
-    fewer = {"num_stages": 2} if kind in ("halves", "split") else {}
-    return BLOCKS[name] | (fewer if large else SMALLER.get(name, {}))
+    return blocks(name, kind, device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10))
 
 
 def _programs() -> ModuleType:
@@ -202,7 +192,7 @@ def _runs_on(device: torch.device) -> bool:
     cell, w = torch.zeros(1, dtype=torch.int64, device=device), torch.ones(1, device=device)
     try:
         with torch.cuda.device(device):
-            run.hard_marginal[(1,)](cell, w, torch.empty_like(w), 1, 1, ADD=False, BLOCK_N=16, BLOCK_B=16)
+            run.hard_marginal[(1,)](cell, w, torch.empty_like(w), 1, 1, ADD=False, BLOCK_N=16, BLOCK_B=16, **FUSED)
     except Exception as error:  # a missing C compiler, an unwritable cache, a driver too old: whatever Triton raises
         warnings.warn(f"Triton does not run here, so plain torch is used: {error}", stacklevel=2)
         return False

@@ -13,11 +13,11 @@ import triton.language as tl
 
 
 @triton.jit
-def score_tile(
-    x_hi, x_lo, x_scale, y, psi, y_sq, rows, atoms, b, n, d, y_scale, factor, inv_scale, inv_t,
+def products(
+    x_hi, x_lo, y, rows, atoms, b, n, d, y_scale,
     KIND: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """Form (psi_j - ||y_j||^2 / scale) / t + factor `<x_i, y_j>`; -inf beyond the last atom, repeated rows beyond b."""
+    """Form `<x_i, y_j>` of a tile up to the scales of x_i and y; repeated rows and columns beyond b and n."""
     kept, held = tl.minimum(rows, b - 1), tl.minimum(atoms, n - 1)
     k = tl.arange(0, BLOCK_D)
     acc = tl.zeros((BLOCK_B, BLOCK_N), tl.float32)
@@ -31,12 +31,30 @@ def score_tile(
         if KIND == "split" or KIND == "halves":
             acc = tl.dot(hi, rest, acc)
         acc = tl.dot(hi, head, acc)
+    return acc
+
+
+@triton.jit
+def scores_of(acc, x_scale, psi, y_sq, rows, atoms, b, n, factor, inv_scale, inv_t):
+    """Turn products into (psi_j - ||y_j||^2 / scale) / t + factor `<x_i, y_j>`; -inf beyond the last atom."""
     there = atoms < n
-    bias = (
-        tl.load(psi + atoms, mask=there, other=0.0) - tl.load(y_sq + atoms, mask=there, other=0.0) * inv_scale
-    ) * inv_t
-    scores = acc * (tl.load(x_scale + kept) * factor)[:, None] + bias[None, :]
-    return tl.where(there[None, :], scores, float("-inf"))
+    gain, norm = tl.load(psi + atoms, mask=there, other=0.0), tl.load(y_sq + atoms, mask=there, other=0.0)
+    bias = tl.where(there, (gain - norm * inv_scale) * inv_t, float("-inf"))
+    return acc * (tl.load(x_scale + tl.minimum(rows, b - 1)) * factor)[:, None] + bias[None, :]
+
+
+@triton.jit
+def quarters(acc, BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr):
+    """Cut a tile into four by its columns, in order."""
+    left, right = _halved(acc, BLOCK_B, BLOCK_N)
+    first, second = _halved(left, BLOCK_B, BLOCK_N // 2)
+    third, fourth = _halved(right, BLOCK_B, BLOCK_N // 2)
+    return first, second, third, fourth
+
+
+@triton.jit
+def _halved(acc, BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr):
+    return tl.split(tl.permute(tl.reshape(acc, (BLOCK_B, 2, BLOCK_N // 2)), (0, 2, 1)))
 
 
 @triton.jit

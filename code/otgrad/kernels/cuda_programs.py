@@ -2,15 +2,15 @@
 
 Offsets into arrays of n x d or b x n entries are 64-bit.
 """
-# pyright: reportAttributeAccessIssue=false, reportOperatorIssue=false
-# (Triton types its reductions as tensors or pairs.)
+# pyright: reportAttributeAccessIssue=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
+# (Triton types its reductions as tensors or pairs, its loops not at all.)
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from otgrad.kernels.cuda_parts import atom_tile, expm1, halves, log1p, score_tile
+from otgrad.kernels.cuda_parts import atom_tile, expm1, halves, log1p, products, quarters, scores_of
 
 LOWEST = tl.constexpr(-3.0e38)
 HALF_SCALE = tl.constexpr(8192.0)  # largest entries of a split array are brought to 8192..16384, in float16's range
@@ -43,18 +43,32 @@ def tile_sums(
     inv_t, HARD: tl.constexpr, STORED: tl.constexpr, KIND: tl.constexpr,
     BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """Form a tile of scores; write each point's maximum and sums of nu exp(t), nu expm1(t), t = s - maximum (b, tiles).
-
-    If HARD, instead of the sums the first atom that attains the maximum.
-    """
+    """Form BLOCK_N columns of scores and reduce them by quarters, whose sums fit in registers (cuda_blocks)."""
     pid, blocks = tl.program_id(0), tl.cdiv(b, BLOCK_B)
     rows = (pid % blocks) * BLOCK_B + tl.arange(0, BLOCK_B)
     tile = pid // blocks  # points of one tile of atoms follow each other, while its atoms are in the cache
     atoms = tile * BLOCK_N + tl.arange(0, BLOCK_N)
-    s = score_tile(
-        x_hi, x_lo, x_scale, y, psi, y_sq, rows, atoms, b, n, d, y_scale, factor, inv_scale, inv_t, KIND,
-        BLOCK_B, BLOCK_N, BLOCK_D,
-    )  # fmt: skip
+    parts = quarters(
+        products(x_hi, x_lo, y, rows, atoms, b, n, d, y_scale, KIND, BLOCK_B, BLOCK_N, BLOCK_D), BLOCK_B, BLOCK_N
+    )
+    for k in tl.static_range(4):
+        reduce_scores(
+            parts[k], x_scale, psi, y_sq, nu, scores, top, z, excess, cell, rows,
+            tile * BLOCK_N + k * (BLOCK_N // 4) + tl.arange(0, BLOCK_N // 4), 4 * tile + k,
+            b, n, ld, tiles, factor, inv_scale, inv_t, HARD, STORED,
+        )  # fmt: skip
+
+
+@triton.jit
+def reduce_scores(
+    acc, x_scale, psi, y_sq, nu, scores, top, z, excess, cell, rows, atoms, tile, b, n, ld, tiles, factor, inv_scale,
+    inv_t, HARD: tl.constexpr, STORED: tl.constexpr,
+):  # fmt: skip
+    """Write each point's maximum in one tile and sums of nu exp(t), nu expm1(t), t = s - maximum (b, tiles).
+
+    If HARD, instead of the sums the first atom that attains the maximum.
+    """
+    s = scores_of(acc, x_scale, psi, y_sq, rows, atoms, b, n, factor, inv_scale, inv_t)
     if STORED:
         inside = (rows < b)[:, None] & (atoms < n)[None, :]
         tl.store(scores + rows.to(tl.int64)[:, None] * ld + atoms[None, :], s, mask=inside)
@@ -134,10 +148,8 @@ def soft_marginal(
             at = kept.to(tl.int64)[:, None] * ld + atoms[None, :]
             s = tl.load(scores + at, mask=(atoms < n)[None, :], other=float("-inf"))
         else:
-            s = score_tile(
-                x_hi, x_lo, x_scale, y, psi, y_sq, rows, atoms, b, n, d, y_scale, factor, inv_scale, inv_t, KIND,
-                BLOCK_B, BLOCK_N, BLOCK_D,
-            )  # fmt: skip
+            acc = products(x_hi, x_lo, y, rows, atoms, b, n, d, y_scale, KIND, BLOCK_B, BLOCK_N, BLOCK_D)
+            s = scores_of(acc, x_scale, psi, y_sq, rows, atoms, b, n, factor, inv_scale, inv_t)
         share = tl.load(w + rows, mask=rows < b, other=0.0) / tl.load(row_z + kept)
         total += tl.sum(tl.exp(s - tl.load(row_top + kept)[:, None]) * share[:, None], 0)
     total *= tl.load(nu + atoms, mask=atoms < n, other=0.0)

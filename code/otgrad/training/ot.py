@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from otgrad.asgd import AsgdState, StepRule, asgd_round
+from otgrad.asgd import AsgdState, StepRule, asgd_round, check_psi
 from otgrad.checkpoints import CheckpointFolder
 from otgrad.costs import Cost
 from otgrad.ctransform import c_transform_fixed_psi
+from otgrad.graphs import recorded
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.networks import LATENT_DIM
 from otgrad.problem import Problem
@@ -50,6 +51,30 @@ def ascend_psi(
         return generator(problem.latent(batch_size, rng))
 
     return asgd_round(state, draw, steps, problem.target, problem.lam, problem.cost, rule)
+
+
+def psi_round(
+    generator: nn.Module,
+    problem: Problem,
+    state: AsgdState,
+    rule: StepRule,
+    steps: int,
+    batch_size: int,
+    rng: torch.Generator,
+) -> Callable[[], None]:
+    """Prepare the inner loop for being repeated, in place on `state`.
+
+    On a GPU all of its steps are one CUDA graph, but for atoms in several processes and a decreasing lam.
+    """
+
+    def ascend() -> None:
+        found = ascend_psi(generator, problem, state, rule, steps, batch_size, rng)
+        state.psi.copy_(found.psi)
+        state.average.copy_(found.average)
+        state.k, state.spread = found.k, found.spread
+
+    alone = type(problem.target) is DiscreteMeasure and rule.anneal == 0
+    return recorded(ascend, state.psi.device, rng) if alone else ascend
 
 
 def descend_theta(
@@ -83,9 +108,10 @@ def algorithm1(
     batch_size: int,
     rng: torch.Generator,
 ) -> Iterator[tuple[AsgdState, Tensor]]:
-    """Train without end, yielding psi's state and F(psi, theta) on the batch after every theta-step."""
+    """Train without end; yield psi's state, changed in place, and F(psi, theta) on the batch after every theta-step."""
+    ascend = psi_round(generator, problem, state, rule, inner_steps, batch_size, rng)
     while True:
-        state = ascend_psi(generator, problem, state, rule, inner_steps, batch_size, rng)
+        ascend()
         yield state, descend_theta(generator, problem, state.average, optimizer, batch_size, rng)
 
 
@@ -156,6 +182,7 @@ def train(
         logged, kept = (step % every == 0 or last for every in (config.log_every, config.checkpoint_every))
         if logged or kept:
             with _named(step, run.step):
+                check_psi(run.psi_state, rule)
                 _check_finite(value, run.generator)
         if logged:
             if team:
