@@ -33,7 +33,7 @@ class Experiment(ABC):
     def __init__(self, seed: int, device: str, updates: int, gradients: int) -> None:
         """Seed the draws of the training."""
         self.step, self.updates, self.gradients = 0, updates, gradients
-        self.rng = torch.Generator(device).manual_seed(seed + 3_000_003)
+        self.rng = training_rng(seed, device)
 
     @abstractmethod
     def score(self) -> dict[str, float]:
@@ -72,6 +72,11 @@ class Experiment(ABC):
             if self.step >= outer_steps:
                 return rows, seconds
             seconds.append(seconds[-1] + self.advance(min(every, outer_steps - self.step)))
+
+
+def training_rng(seed: int, device: str | torch.device) -> torch.Generator:
+    """Generator of a training's draws."""
+    return torch.Generator(device).manual_seed(seed + 3_000_003)
 
 
 def check_settings(config: Any, choices: Mapping[str, Collection[str]], positive: Collection[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.evaluate import exact_w1, slope_cosine
 from otgrad.experiments import Experiment, check_settings
-from otgrad.measures import DiscreteMeasure, Normal, Sampler, rng_device
+from otgrad.measures import DiscreteMeasure, Normal, rng_device
 from otgrad.networks import CriticMlp, ResidualMlp
 from otgrad.potentials import Critic, CriticRule, Potential, SemiDiscrete
 from otgrad.problem import Problem
@@ -27,44 +27,60 @@ EVAL_POINTS = 512  # of each cloud of a measured W1, whatever the batch of the t
 METHODS = ("w1fe", "w1fe-ab2", "wgan", "wgan-stale", "w1fe-psi", "w2fe-psi", "w1fe-exact", "w2fe-exact", "ot")
 CRITIC_METHODS = METHODS[:4]
 
+Rng = torch.Generator | Sequence[torch.Generator] | None
+Law = Callable[[int, Rng], Tensor]
+"""A law of the plane: (b, generator) -> points (b, 2); of several generators one cloud each, (len, b, 2)."""
 
-def gaussians(count: int) -> Sampler:
+
+def gaussians(count: int) -> Law:
     """Mixture of `count` Gaussians, std 0.1, on the circle of radius 1, in equal parts (the last draws at random)."""
 
-    def sample(b: int, rng: torch.Generator | None = None) -> Tensor:
-        mode = torch.arange(b, device=rng_device(rng)) % count
+    def sample(b: int, rng: Rng = None) -> Tensor:
+        mode = torch.arange(b, device=_device(rng)) % count
         if b % count:
-            mode[b - b % count :] = (count * _uniform(b % count, rng)).long()
+            rest = (count * _uniform(b % count, rng)).long()
+            mode = torch.cat([mode[: b - b % count].expand(*rest.shape[:-1], -1), rest], -1)
         angle = 2 * math.pi / count * mode
-        return torch.stack([angle.cos(), angle.sin()], 1) + _noise(b, 0.1, rng)
+        return torch.stack([angle.cos(), angle.sin()], -1) + _noise(b, 0.1, rng)
 
     return sample
 
 
-def swiss_roll(b: int, rng: torch.Generator | None = None) -> Tensor:
+def swiss_roll(b: int, rng: Rng = None) -> Tensor:
     """Spiral of one and a half turns in the unit disc, with noise of std 0.05."""
     t = 0.5 + _uniform(b, rng)  # turns / 1.5, from the third quarter of a turn on
     angle = 3 * math.pi * t
-    return (t / 1.5)[:, None] * torch.stack([angle.cos(), angle.sin()], 1) + _noise(b, 0.05, rng)
+    return (t / 1.5)[..., None] * torch.stack([angle.cos(), angle.sin()], -1) + _noise(b, 0.05, rng)
 
 
-def checkerboard(b: int, rng: torch.Generator | None = None) -> Tensor:
+def checkerboard(b: int, rng: Rng = None) -> Tensor:
     """Uniform on the eight black fields of a 4 x 4 board on [-1, 1]^2."""
     field = (8 * _uniform(b, rng)).long()
     row, column = field // 2, 2 * (field % 2) + field // 2 % 2
-    within = torch.stack([_uniform(b, rng), _uniform(b, rng)], 1)
-    return (torch.stack([column, row], 1) + within) / 2 - 1
+    within = torch.stack([_uniform(b, rng), _uniform(b, rng)], -1)
+    return (torch.stack([column, row], -1) + within) / 2 - 1
 
 
-def _uniform(b: int, rng: torch.Generator | None) -> Tensor:
-    return torch.rand(b, generator=rng, device=rng_device(rng))
+def numbers(draw: Callable[..., Tensor], shape: tuple[int, ...], rng: Rng) -> Tensor:
+    """Numbers of this shape by `draw`, torch.rand or torch.randn; of several generators (len, *shape)."""
+    if isinstance(rng, Sequence):
+        return torch.stack([numbers(draw, shape, one) for one in rng])
+    return draw(shape, generator=rng, device=_device(rng))
 
 
-def _noise(b: int, std: float, rng: torch.Generator | None) -> Tensor:
-    return std * torch.randn(b, 2, generator=rng, device=rng_device(rng))
+def _uniform(b: int, rng: Rng) -> Tensor:
+    return numbers(torch.rand, (b,), rng)
 
 
-LAWS: dict[str, Sampler] = {
+def _noise(b: int, std: float, rng: Rng) -> Tensor:
+    return std * numbers(torch.randn, (b, 2), rng)
+
+
+def _device(rng: Rng) -> torch.device:
+    return rng_device(rng[0] if isinstance(rng, Sequence) else rng)
+
+
+LAWS: dict[str, Law] = {
     "8gaussians": gaussians(8),
     "4gaussians": gaussians(4),
     "swissroll": swiss_roll,
@@ -131,6 +147,21 @@ class PlanarConfig:
         return "-".join(parts + ([f"lr{self.lr_factor:g}"] if self.lr_factor != 1 else []))
 
 
+def planar_generator(seed: int) -> ResidualMlp:
+    """Build G, the same in every arm."""
+    return ResidualMlp((2, 128, 128, 128, 2), seed)
+
+
+def planar_critic(seed: int) -> CriticMlp:
+    """Build phi, the same in every arm with a critic."""
+    return CriticMlp((2, 128, 128, 128), seed + 4_000_037)
+
+
+def held_out_rng(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
+    """Generator of what a look draws."""
+    return torch.Generator(device).manual_seed(seed + 1_000_003)
+
+
 class PlanarRun(Experiment):
     """One seed of one arm in the plane."""
 
@@ -142,8 +173,8 @@ class PlanarRun(Experiment):
         taken = 1 if config.method == "wgan-stale" else updates
         super().__init__(seed, device, updates, taken + inner)
         self.config, self.law = config, LAWS[config.law]
-        self._held_out = torch.Generator(device).manual_seed(seed + 1_000_003)
-        self.generator = ResidualMlp((2, 128, 128, 128, 2), seed).to(device)
+        self._held_out = held_out_rng(seed, device)
+        self.generator = planar_generator(seed).to(device)
         optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.lr_factor * config.lr_theta, fused=True)
         self.potential = self._potential(seed)
         self._loop = self._start(optimizer)
@@ -155,7 +186,7 @@ class PlanarRun(Experiment):
             p, steps = 1 if config.method.startswith("w1fe") else 2, config.psi_steps
             steps = 0 if config.method.endswith("exact") else steps
             return SemiDiscrete(DiscreteMeasure.from_atoms(atoms), p, config.lam, steps)
-        network = CriticMlp((2, 128, 128, 128), seed + 4_000_037).to(self.rng.device)
+        network = planar_critic(seed).to(self.rng.device)
         optimizer = torch.optim.Adam(network.parameters(), lr=config.lr_critic, fused=True)
         rule = CriticRule(config.penalty, steps=config.critic_steps)  # type: ignore[arg-type]
         return Critic(network, optimizer, self.law, rule)

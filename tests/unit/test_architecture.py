@@ -89,6 +89,9 @@ ROOMS = {
     "experiments": {"measures", "potentials", "training.w1fe", "training.wgan"},
     "planar": {"costs", "measures", "asgd", "networks", "potentials", "evaluate", "experiments", "training.ot"}
     | {"problem", "training.w1fe", "training.wgan"},
+    "stacked": set(),
+    "planar_kinds": {"experiments", "networks", "planar", "potentials", "stacked"},
+    "planar_stacked": {"evaluate", "networks", "planar", "planar_kinds"},
     "downloads": {"images"},
     "mnist": {"downloads", "images"},
     "usps": {"downloads", "images"},
