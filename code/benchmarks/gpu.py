@@ -33,68 +33,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpu_arms import ARMS, Cell, Step
-from otgrad.measures import DiscreteMeasure
-from problems import make_problem, rounded, write_table
+from gpu_arms import ARMS, HARD_ARMS, arms_of
+from gpu_cells import Cell, Step, errors, exact, make_cell
+from problems import rounded, write_table
 from worker import NotInstalled
 
-OURS, ROUND_MS, WALL = "otgrad cuda, graph", 20.0, ("OTT-JAX",)
+OURS, ROUND_MS, WALL = "otgrad cuda, graph", 20.0, ("OTT-JAX", "JAX")
 SMOKE = ("otgrad cuda", OURS, "otgrad reference", "torch explicit", "torch autograd", "POT", "OTT-JAX", "tf32 product")
 FEW = ("otgrad cuda", OURS)  # with --many atoms
-BLOCK = 50_000  # atoms at once, in float64
+EVERY = list(ARMS | HARD_ARMS)
 NUMBERS = ("first_ms", "median_ms", "q25_ms", "q75_ms", "ratio", "ratio_q25", "ratio_q75")
-
-
-def make_cell(options: argparse.Namespace, device: str, quantity: str, b: int, n: int, lam: float) -> Cell:
-    """Blurred images as points, images as atoms; more than the images are drawn on the device, fainter at random."""
-    problem = make_problem(options.data, b, min(n, options.n))
-    y, source = torch.from_numpy(problem.y).to(device), problem.source
-    if n > len(y):
-        rng, few = torch.Generator(device).manual_seed(0), y
-        y, source = torch.empty(n, y.shape[1], dtype=torch.uint8, device=device), f"{source}, made fainter at random"
-        for block in y.split(BLOCK):
-            chosen = few[torch.randint(len(few), (len(block),), generator=rng, device=device)]
-            block.copy_(chosen * torch.rand(len(block), 1, generator=rng, device=device))
-    law, rng = DiscreteMeasure.from_atoms(y, unit=1 / 255), torch.Generator().manual_seed(1)
-    psi = (0.02 * torch.randn(n, generator=rng)).to(device)
-    return Cell(quantity, torch.from_numpy(problem.x).to(device), law, psi, lam, law.mean_square, source)
-
-
-def exact(cell: Cell) -> tuple[Tensor, Tensor]:
-    """Values and gradient in float64, by blocks of atoms."""
-    x, log_z = cell.x.double(), cell.x.new_full((len(cell.x),), -torch.inf, dtype=torch.float64)
-    for scores, _ in score_blocks(cell, x):
-        log_z = torch.logaddexp(log_z, scores.logsumexp(1))
-    parts, means = [], torch.zeros_like(x)
-    for scores, y in score_blocks(cell, x):
-        pi = scores.sub_(log_z[:, None]).exp_()
-        parts.append(pi.mean(0))
-        if cell.quantity == "x":
-            means += pi @ y
-    values = -cell.lam * (log_z - np.log(cell.n))
-    return values, 2 / cell.scale * (x - means) if cell.quantity == "x" else 1 / cell.n - torch.cat(parts)
-
-
-def score_blocks(cell: Cell, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Scores (psi_j - c(x_i, y_j)) / lam, and atoms, block by block."""
-    for start in range(0, cell.n, BLOCK):
-        block = slice(start, start + BLOCK)
-        y = cell.law.y[block].double() / 255
-        gaps = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-        yield (cell.psi[block].double() - gaps / cell.scale) / cell.lam, y
-
-
-def errors(result: tuple, truth: tuple[Tensor, Tensor], quantity: str) -> tuple[float | None, float | None]:
-    """Errors of an arm's values and gradient; None for a floor, which gives none."""
-    if result[1] is None:
-        return None, None
-    arrays = (part.cpu() if isinstance(part, Tensor) else np.array(part) for part in result)
-    values, gradient = map(torch.as_tensor, arrays)
-    aims = [part.cpu() for part in truth]
-    aim = aims[0] if values.ndim else aims[0].mean()
-    total = aims[1].abs().sum() if quantity == "x" else 1.0
-    value_error = (values.double() - aim).abs().max() / aim.abs().max()
-    return float(value_error), float((gradient.double() - aims[1]).abs().sum() / total)
 
 
 def synchronize(device: torch.device) -> None:
@@ -123,7 +71,7 @@ def time_calls(step: Step, calls: int, device: torch.device, wall: bool) -> floa
 
 def prepare(name: str, cell: Cell, truth: tuple[Tensor, Tensor]) -> dict:
     """Build an arm's step, call it, and judge it; "status" says why where that fails."""
-    device, (_, make, more) = cell.x.device, ARMS[name]
+    device, (_, make, more) = cell.x.device, arms_of(cell)[name]
     on_gpu, start = device.type == "cuda", time.perf_counter()
     held = torch.cuda.memory_allocated(device) if on_gpu else 0
     if on_gpu:
@@ -146,7 +94,8 @@ def prepare(name: str, cell: Cell, truth: tuple[Tensor, Tensor]) -> dict:
 
 def measure(cell: Cell, names: tuple[str, ...], rounds: int, deadline: float) -> list[dict]:
     """Rows of one cell: prepare every arm, then interleave."""
-    if any(ARMS[name][0] != "ours" for name in names):
+    names = tuple(name for name in names if name in arms_of(cell))
+    if any(arms_of(cell)[name][0] != "ours" for name in names):
         _ = cell.peers  # made before an arm's memory is counted
     truth, device = exact(cell), cell.x.device
     told = {name: prepare(name, cell, truth) for name in names}
@@ -161,7 +110,8 @@ def measure(cell: Cell, names: tuple[str, ...], rounds: int, deadline: float) ->
 
 def row(name: str, told: dict, times: dict[str, list[float]], source: str) -> dict:
     """One arm's row of the table."""
-    result = {"arm": name, "kind": ARMS[name][0], "status": told["status"], "rounds": len(times.get(name, ()))}
+    result = {"arm": name, "kind": (ARMS | HARD_ARMS)[name][0]}
+    result |= {"status": told["status"], "rounds": len(times.get(name, ()))}
     result |= dict.fromkeys(("calls", *NUMBERS, "value_error", "grad_error", "peak_mib"), "")
     if name in times:
         low, median, high = np.percentile(times[name], [25, 50, 75])
@@ -190,14 +140,27 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=8, help="no cell is begun later than this")
     parser.add_argument("--b", type=int, nargs="+", default=[200, 1024])
     parser.add_argument("--n", type=int, default=60_000)
-    parser.add_argument("--lam", type=float, nargs="+", default=[0.01, 0.1])
+    parser.add_argument("--lam", type=float, nargs="+", default=[0.01, 0.1, 0.0])
     parser.add_argument("--many", type=int, default=10_000_000, help="atoms of two more cells, of this library alone")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="these alone")
+    parser.add_argument("--arms", nargs="+", choices=EVERY, default=EVERY, help="these alone")
     parser.add_argument("--interpret-smoke", action="store_true", help="tiny sizes, on a CPU")
     found = parser.parse_args(given)
     if found.interpret_smoke:
-        found.b, found.n, found.lam, found.many, found.rounds, found.arms = [3], 40, [0.1], 70, 1, SMOKE
+        found.b, found.n, found.lam, found.many, found.rounds, found.arms = [3], 40, [0.1, 0.0], 70, 1, SMOKE
     return found
+
+
+def measured(options: argparse.Namespace, device: str, deadline: float) -> Iterator[tuple[str, list[dict]]]:
+    """Yield each cell in words with its rows; with none, and the reason, where it was left out."""
+    for sizes, names in cells(options):
+        text = "{}: b = {}, n = {}, lam = {}".format(*sizes)
+        if time.monotonic() > deadline:
+            yield f"{text}: skipped, no time left", []
+            continue
+        try:
+            yield text, measure(make_cell(options, device, *sizes), names, options.rounds, deadline)
+        except torch.cuda.OutOfMemoryError as error:
+            yield f"{text}: {str(error).splitlines()[0]}", []
 
 
 def main(given: list[str] | None = None) -> None:
@@ -206,24 +169,12 @@ def main(given: list[str] | None = None) -> None:
     if not options.interpret_smoke and not torch.cuda.is_available():
         raise SystemExit("no CUDA device: this benchmark needs an NVIDIA GPU (--interpret-smoke tries its logic)")
     device, start = "cpu" if options.interpret_smoke else "cuda", time.monotonic()
-    deadline, rows, skipped = start + 60 * options.minutes, [], []
-    for sizes, names in cells(options):
-        text = "{}: b = {}, n = {}, lam = {}".format(*sizes)
-        if time.monotonic() > deadline:
-            skipped.append(text)
-            print(f"{text}: skipped, no time left", flush=True)
-            continue
-        try:
-            found = measure(make_cell(options, device, *sizes), names, options.rounds, deadline)
-        except torch.cuda.OutOfMemoryError as error:
-            skipped.append(f"{text}: {str(error).splitlines()[0]}")
-            print(skipped[-1], flush=True)
-            continue
+    rows, skipped = [], []
+    for text, found in measured(options, device, start + 60 * options.minutes):
         rows += found
-        print(f"{text}, {found[0]['source']}, {time.monotonic() - start:.0f} s so far", flush=True)
-        line = (
-            "  {arm:27} {status:>4.70} {median_ms:>9} ms {ratio:>7} x  error {value_error} {grad_error}  {peak_mib} MiB"
-        )
+        skipped += [] if found else [text]
+        print(f"{text}, {time.monotonic() - start:.0f} s so far", flush=True)
+        line = "  {arm:27} {status:>4.70} {median_ms:>9} ms {ratio:>7} x  {value_error} {grad_error}  {peak_mib} MiB"
         print("\n".join(line.format(**entry) for entry in found), flush=True)
     write_table(options.output, rows, torch.get_num_threads(), skipped)
     if device == "cuda":

@@ -6,50 +6,16 @@ or their mean, gradient), which are read before the next call. What depends on y
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import torch
-from torch import Tensor
 
+from gpu_cells import Cell, Step
+from gpu_peers import flash_arm, flash_hard_arm, jax_arm, keops_arm, ott_arm, pot_arm
 from otgrad.costs import Cost
 from otgrad.kernels import cuda, reference
-from otgrad.measures import DiscreteMeasure
 from peers import explicit, explicit_x, transform
-from worker import need
-
-Step = Callable[[], tuple[Tensor | None, Tensor | None]]
-
-
-@dataclass(eq=False)
-class Cell:
-    """What one cell of the table computes: points x (b, d) float32 in [0, 1], atoms y (n, d) of bytes, psi (n,)."""
-
-    quantity: str
-    x: Tensor
-    law: DiscreteMeasure
-    psi: Tensor
-    lam: float
-    scale: float
-    source: str
-
-    @property
-    def n(self) -> int:
-        """Number of atoms."""
-        return self.law.n
-
-    @cached_property
-    def peers(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Points, atoms and their squared norms in units in which the cost is ||x - y||^2, as peers expect."""
-        x, y = self.x / self.scale**0.5, self.law.points / self.scale**0.5
-        return x, y, y.square().sum(1)
-
-    @property
-    def unit(self) -> float:
-        """What the peers' x-gradient is multiplied by."""
-        return self.scale**-0.5 if self.quantity == "x" else 1.0
 
 
 def kernel_arm(cell: Cell, module=cuda) -> Step:
@@ -126,84 +92,18 @@ def graph_arm(cell: Cell, make: Callable[..., Step] = kernel_arm, **more) -> Ste
     return replay
 
 
-def pot_arm(cell: Cell) -> Step:
-    """POT's semi-discrete functions: weights (or map), and the c-transform for the value."""
-    pot = need("ot.semidiscrete")
-    x, y, _ = cell.peers
-
-    def step():
-        values = pot.semidiscrete_c_transform(y, x, cell.psi, reg=cell.lam)
-        if cell.quantity == "x":
-            return values, 2 * cell.unit * (x - pot.semidiscrete_ot_map(y, x, cell.psi, reg=cell.lam))
-        return values, 1 / cell.n - pot.semidiscrete_atom_weights(y, x, cell.psi, reg=cell.lam).mean(0)
-
-    return step
-
-
-def ott_arm(cell: Cell) -> Step:
-    """OTT-JAX's jitted semi-discrete loss with its gradient (the value is the batch's mean); for x, jax.grad."""
-    jax, jnp = need("jax"), need("jax.numpy")
-    loss = need("ott.solvers.linear.semidiscrete")._semidiscrete_loss
-    pointcloud, linear = need("ott.geometry.pointcloud"), need("ott.problems.linear.linear_problem")
-    x, y, psi = (jnp.asarray(part.cpu().numpy()) for part in (*cell.peers[:2], cell.psi))
-
-    def of(points, atoms):
-        return linear.LinearProblem(pointcloud.PointCloud(points, atoms, epsilon=cell.lam))
-
-    def total(points, atoms, g):
-        each, _ = of(points, atoms)._c_transform(g, axis=1)
-        return each.sum(), each
-
-    if cell.quantity == "x":
-        run, arguments = jax.jit(jax.value_and_grad(total, has_aux=True)), (x, y, psi)
-    else:
-        run = jax.jit(jax.value_and_grad(lambda g, points, atoms: loss(g, of(points, atoms))))
-        arguments = (psi, x, y)
-
-    def step():
-        value, gradient = jax.block_until_ready(run(*arguments))
-        values, sign = (value[1], cell.unit) if cell.quantity == "x" else (-value - psi.mean(), -1)
-        return values, sign * gradient
-
-    return step
-
-
-def keops_arm(cell: Cell) -> Step:
-    """Lazy reductions of KeOps (what GeomLoss's "online" solvers are made of): nothing of size b x n is kept."""
-    lazy = need("pykeops.torch").LazyTensor
-    x, y, _ = cell.peers
-
-    def step():
-        gaps = lazy(cell.psi[None, :, None]) - lazy(x[:, None, :]).sqdist(lazy(y[None, :, :]))
-        log_z = (gaps / cell.lam).logsumexp(1)
-        values = -cell.lam * (log_z[:, 0] - math.log(cell.n))
-        pi = (gaps / cell.lam - lazy(log_z[:, None, :])).exp()
-        if cell.quantity == "x":
-            return values, 2 * cell.unit * (x - pi @ y)
-        return values, 1 / cell.n - pi.sum(0)[:, 0] / len(x)
-
-    return step
-
-
-def flash_arm(cell: Cell, tf32: bool = False) -> Step:
-    """FlashSinkhorn's transform of few rows (split over the atoms) and its plan-vector or plan-matrix product."""
-    flash = "flash_sinkhorn.kernels."
-    transform_rows = need(flash + "sinkhorn_splitn_sqeuclid").flashsinkhorn_lse_splitn
-    apply = need(flash + "apply_flash")
+def hard_arm(cell: Cell) -> Step:
+    """The hard transform in eager torch (lam = 0)."""
     x, y, y_sq = cell.peers
-    b, log_a, log_b = len(x), -math.log(len(x)), -math.log(cell.n)
-    log_masses, x_sq = (x.new_full((b,), log_a), x.new_full((cell.n,), log_b)), x.square().sum(1)
-    splits = max(1, 264 // math.ceil(b / 128))  # two programs for each of 132 processors
+    w = x.new_full((len(x),), 1 / len(x))
 
+    @torch.no_grad()
     def step():
-        g_hat = cell.psi - y_sq
-        f_hat = transform_rows(x, y, g_hat / cell.lam + log_b, cell.lam, num_splits=splits, allow_tf32=tf32)
-        plan = x, y, f_hat, g_hat, *log_masses
+        best, cells = torch.addmm(cell.psi - y_sq, x, y.T, alpha=2).max(dim=1)
+        values = x.square().sum(1) - best
         if cell.quantity == "x":
-            means = b * apply.apply_plan_mat_flashstyle(*plan, y, eps=cell.lam, axis=1, allow_tf32=tf32)
-            return f_hat + x_sq, 2 * cell.unit * (x - means)
-        marginal = apply.apply_plan_vec_flashstyle(*plan, torch.ones_like(x_sq), eps=cell.lam, axis=0, allow_tf32=tf32)
-        return f_hat + x_sq, 1 / cell.n - marginal
+            return values, 2 * cell.unit * (x - y[cells])
+        return values, 1 / cell.n - torch.zeros_like(cell.psi).index_add_(0, cells, w)
 
     return step
 
@@ -238,6 +138,7 @@ ARMS: dict[str, tuple[str, Callable[..., Step], dict]] = {
     "torch.compile, graph": ("peer", graph_arm, {"make": torch_arm, "compiled": "default"}),
     "torch.compile, tf32, graph": ("peer", graph_arm, {"make": torch_arm, "compiled": "default", "tf32": True}),
     "POT": ("peer", pot_arm, {}),
+    "JAX": ("peer", jax_arm, {}),
     "OTT-JAX": ("peer", ott_arm, {}),
     "KeOps": ("peer", keops_arm, {}),
     "FlashSinkhorn": ("peer", flash_arm, {}),
@@ -248,3 +149,19 @@ ARMS: dict[str, tuple[str, Callable[..., Step], dict]] = {
     "two bf16 products": ("floor", floor_arm, {"dtype": torch.bfloat16, "times": 2}),
     "two fp16 products": ("floor", floor_arm, {"dtype": torch.float16, "times": 2}),
 }
+HARD_ARMS: dict[str, tuple[str, Callable[..., Step], dict]] = {  # at lam = 0
+    "otgrad cuda": ("ours", kernel_arm, {}),
+    "otgrad cuda, graph": ("ours", graph_arm, {}),
+    "otgrad reference": ("ours", kernel_arm, {"module": reference}),
+    "torch explicit": ("peer", hard_arm, {}),
+    "torch explicit, graph": ("peer", graph_arm, {"make": hard_arm}),
+    "FlashSinkhorn, hard": ("peer", flash_hard_arm, {}),
+    "FlashSinkhorn, hard, tf32": ("peer", flash_hard_arm, {"tf32": True}),
+    "float32 product": ("floor", floor_arm, {}),
+    "two fp16 products": ("floor", floor_arm, {"dtype": torch.float16, "times": 2}),
+}
+
+
+def arms_of(cell: Cell) -> dict[str, tuple[str, Callable[..., Step], dict]]:
+    """The arms that serve a cell."""
+    return ARMS if cell.lam > 0 else HARD_ARMS

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,13 @@ def _notes(config: Mapping[str, Any], preset: str, device: str, cuda: str) -> tu
     if preset == "paper" and device == "cpu":
         notes.append("warning: the paper preset on a CPU takes many hours; --config preset=laptop takes minutes")
     return tuple(notes)
+
+
+def expand_arms(block: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return an experiment's arms: the "common" settings with those of each of its "arms", lists multiplied out."""
+    arms: list[dict[str, Any]] = []
+    for entry in block["arms"]:
+        merged = {**block["common"], **entry}
+        choices = [value if isinstance(value, list) else [value] for value in merged.values()]
+        arms += [dict(zip(merged, choice, strict=True)) for choice in product(*choices)]
+    return arms

@@ -2,13 +2,12 @@
 import ast
 import json
 import sys
-from itertools import product
 from pathlib import Path
 
 import yaml
 
 from otgrad.runs import OTConfig
-from otgrad.settings import ConfigError, resolve
+from otgrad.settings import ConfigError, expand_arms, resolve
 
 if " " in sys.executable:
     raise SystemExit(
@@ -115,16 +114,6 @@ def joined(*groups):
         if found.setdefault(name, arm) != arm:
             raise SystemExit(f"preset {SETTINGS.preset}: two runs would be called {name}; leave one of them out")
     return found
-
-
-def expand_arms(block):
-    """The arms of an experiment: settings by name, every list in an entry of block["arms"] multiplied out."""
-    arms = []
-    for entry in block["arms"]:
-        entry = block["common"] | entry
-        choices = [value if isinstance(value, list) else [value] for value in entry.values()]
-        arms += [dict(zip(entry, choice, strict=True)) for choice in product(*choices)]
-    return arms
 
 
 def scripts():

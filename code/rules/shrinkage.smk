@@ -1,4 +1,6 @@
 # What lam takes away, measured beside closed forms; and whether the inner loop or a missing gradient limits training.
+from itertools import product
+
 SHRINKAGE = "results/shrinkage"
 STABILITY_ARMS = [
     {"lam": lam, "inner_steps": inner, "averaging": averaging, "seed": SETTINGS.seed} | PRESET["stability"]

@@ -48,8 +48,8 @@ class Judge:
         Returns:
             score by name; those of features are left out without a classifier.
         """
-        found = self._transport(samples, real, lam) | self._pixels(samples, real)
-        return found | (self._features(samples, real) if self.network is not None else {})
+        found = self._transport(samples, real, lam) | self.pixels(samples, real)
+        return found | (self.features(samples, real) if self.network is not None else {})
 
     def _transport(self, samples: Tensor, real: Tensor, lam: float) -> dict[str, float]:
         w2 = exact_w2(samples, real)
@@ -68,7 +68,8 @@ class Judge:
         found = transport_cost(samples, real, lam, self.cost)
         return {"semidual": found.value, "semidual_gap": _ratio(found.error, abs(found.value))}
 
-    def _pixels(self, samples: Tensor, real: Tensor) -> dict[str, float]:
+    def pixels(self, samples: Tensor, real: Tensor) -> dict[str, float]:
+        """Sharpness, diversity and share of copies."""
         copied = memorisation(samples[:COPY_CHECKS], self.memory, self.fresh)
         return {
             "sharpness": _ratio(gradient_energy(samples, self.shape), gradient_energy(real, self.shape)),
@@ -77,7 +78,8 @@ class Judge:
             "copied_ratio": copied.ratio,
         }
 
-    def _features(self, samples: Tensor, real: Tensor) -> dict[str, float]:
+    def features(self, samples: Tensor, real: Tensor) -> dict[str, float]:
+        """Scores in the features of the classifier, which must be there."""
         assert self.network is not None
         seen, expected = embed(self.network, samples), embed(self.network, real)
         return (
