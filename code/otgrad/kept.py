@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 import torch
 from torch import Tensor
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 
 
 class Law(Protocol):

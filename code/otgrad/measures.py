@@ -62,10 +62,10 @@ class DiscreteMeasure:
     @property
     def now(self) -> Self:
         """This law, or where y was changed in place since it was made, the law of the atoms as they now are."""
-        if stamp(self.y) == self._stamp:
+        if stamp(self.y) == self.__dict__["_stamp"]:
             return self
         anew = self.__dict__.get("_anew")
-        if anew is None or stamp(self.y) != anew._stamp:
+        if anew is None or stamp(self.y) != anew.__dict__["_stamp"]:
             anew = replace(self)
             object.__setattr__(self, "_anew", anew)
         return anew

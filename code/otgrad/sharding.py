@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from otgrad import checks
-from otgrad.kept import kept
+from otgrad.kept import kept, stamp
 from otgrad.measures import DiscreteMeasure
 
 
@@ -136,6 +136,17 @@ class Shard(DiscreteMeasure):
         masses = nu / team.total(nu.sum())
         return cls(y, masses.to(torch.float64 if y.dtype == torch.float64 else torch.float32), unit, team=team)
 
+    @property
+    def now(self) -> Shard:
+        """This law: the processes would have to agree on another.
+
+        Raises:
+            ValueError: if y was changed in place.
+        """
+        if stamp(self.y) != self.__dict__["_stamp"]:
+            raise ValueError("y was changed in place: build the shards anew, on every process")
+        return self
+
     @cached_property
     def counts(self) -> Tensor:
         """Atoms of each process, and those of positive mass (size, 2)."""
@@ -175,7 +186,7 @@ class Shard(DiscreteMeasure):
         """sum_j nu_j ||y_j||^2 over the whole law."""
         return float(self.total(torch.dot(self.nu, self.y_sq)))
 
-    @cached_property
+    @kept
     def support(self) -> Tensor | None:
         """Indices of this process's atoms with positive mass, or None if that is all of every process's."""
         return None if torch.equal(*self.counts.T) else torch.nonzero(self.nu).squeeze(1)
