@@ -87,18 +87,33 @@ def numbers(name: str, value: Any) -> Tensor:
 
 
 def cloud(name: str, value: Any, least: int = 1) -> Tensor:
-    """Read points (b, d), b >= least, of a floating-point dtype.
+    """Read finite points (b, d), b >= least, of any dtype of real numbers.
 
     Raises:
         ValueError: for anything else.
     """
     found = array(name, value)
     if found.ndim != 2 or found.shape[1] == 0 or len(found) < least:
-        wanted = "(b, d)" if least == 0 else f"(b, d), b >= {least}"
-        raise ValueError(f"{name} has shape {tuple(found.shape)}: give points {wanted}")
-    if not found.is_floating_point():
-        raise ValueError(f"{name} has dtype {found.dtype}: give points in floating point")
-    return found
+        raise ValueError(f"{name} has shape {tuple(found.shape)}: give points (b, d), b >= {least}")
+    if found.is_complex():
+        raise ValueError(f"{name} has dtype {found.dtype}: give real numbers")
+    return all_finite(name, found)
+
+
+def all_finite(name: str, x: Tensor) -> Tensor:
+    """Return points (b, d) that are finite.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if not is_finite(x):
+        raise ValueError(f"{name} has entries that are not finite: remove or repair those points")
+    return x
+
+
+def is_finite(x: Tensor) -> bool:
+    """Tell whether all entries are: by their sum, for isfinite(x) is as large as x, unless the sum overflows."""
+    return math.isfinite(float(x.sum())) or bool(torch.isfinite(x).all())
 
 
 def points(name: str, value: Any, d: int, like: Tensor, least: int = 0) -> Tensor:
@@ -189,7 +204,7 @@ def potential(name: str, value: Any, n: int, like: Tensor) -> Tensor:
 def _without_graph(name: str, tensor: Tensor) -> Tensor:
     if tensor.requires_grad:
         raise ValueError(
-            f"{name} requires grad: give {name}.detach(), or {name} itself to SemiDiscreteOT, which differentiates in it"
+            f"{name} requires grad: give {name}.detach(), or {name} itself to SemiDiscreteOT for a gradient"
         )
     return tensor
 

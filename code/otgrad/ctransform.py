@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
-from otgrad.derivatives import Task, Transform
+from otgrad.derivatives import Task, differentiable
 from otgrad.kernels import dispatch, reference
 from otgrad.kernels.memory import in_tiles
 from otgrad.kernels.mixture import combine
@@ -180,12 +180,14 @@ def c_transform_fixed_psi(
     if target.support is not None:
         y, nu = (None if live is None else live[target.support] for live in (y, nu))
     task = Task(lambda x, psi: x_grad(x, law, psi, lam, cost), lambda: _in_memory(law), lam, cost)
-    return Transform.apply(x, y, nu, psi.detach(), task)[0]  # type: ignore[no-any-return, index]
+    return differentiable(x, y, nu, psi, task)
 
 
 def _in_memory(law: DiscreteMeasure) -> tuple[Tensor, Tensor]:
     if isinstance(law, Shard | StreamedMeasure):
         raise NotImplementedError("second derivatives are for atoms in memory: give them as a DiscreteMeasure")
+    if law.now is not law:
+        raise RuntimeError("y was changed in place after the forward pass: take derivatives before")
     return law.points, law.nu
 
 

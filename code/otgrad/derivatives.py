@@ -93,7 +93,7 @@ def pull(along: tuple[Tensor, Tensor], at: Triple, psi: Tensor, lam: float, cost
 
 
 def push(along: Triple, at: Triple, psi: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:
-    """Compute the derivatives of psi^{c,lam}(x_i) (b,) and of the slopes (b, d) along (dx, dy, dnu); at, ... as pull."""
+    """Compute the derivatives of psi^{c,lam}(x_i) (b,) and the slopes (b, d) along (dx, dy, dnu); the rest as pull."""
     (dx, dy, dnu), (x, y, nu) = along, at
     found = []
     with torch.autocast(x.device.type, enabled=False):
@@ -107,7 +107,7 @@ def push(along: Triple, at: Triple, psi: Tensor, lam: float, cost: Cost) -> tupl
 
 
 class Task(NamedTuple):
-    """What Transform computes: x_grad's values and slopes of (x, psi), and where derivatives find atoms and masses."""
+    """What is differentiated: x_grad's values and slopes of (x, psi), and where derivatives find atoms and masses."""
 
     x_grad: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     law: Callable[[], tuple[Tensor, Tensor]]
@@ -122,7 +122,7 @@ class Task(NamedTuple):
         return x, own[0] if y is None else y, own[1] if nu is None else nu
 
 
-class Transform(torch.autograd.Function):
+class _Transform(torch.autograd.Function):
     """psi^{c,lam}(x) and its x-gradient, by the kernels; derivatives in points, atoms and masses, psi held fixed.
 
     The x-gradient is an output that can be differentiated again, so that second derivatives take nothing of size b x n
@@ -143,14 +143,12 @@ class Transform(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *upstream: Any):  # type: ignore[override]
         (v, u), (x, y, nu, psi, slopes), task = upstream, ctx.saved_tensors, ctx.task
-        if v is None and u is None:
-            return (None,) * 5
-        if u is None and y is None and nu is None:
-            return v[:, None] * slopes, None, None, None, None
+        direct = None if v is None else v[:, None] * slopes
+        if u is None and not any(ctx.needs_input_grad[1:3]):
+            return direct, None, None, None, None
         along = (x.new_zeros(len(x)) if v is None else v, torch.zeros_like(x) if u is None else u)
         of_x, of_y, of_nu = pull(along, task.at(x, y, nu), psi, task.lam, task.cost)
-        of_x = v[:, None] * slopes if u is None else of_x
-        return of_x, None if y is None else of_y, None if nu is None else of_nu, None, None
+        return direct if u is None else of_x, None if y is None else of_y, None if nu is None else of_nu, None, None
 
     @staticmethod
     def jvp(ctx, *tangents):
@@ -166,7 +164,7 @@ class Transform(torch.autograd.Function):
         if in_dims[0] is None or any(dim is not None for dim in in_dims[1:4]):
             raise NotImplementedError("vmap over atoms, masses or psi: loop over them, or give more points at once")
         batches = x.movedim(in_dims[0], 0)
-        values, slopes = Transform.apply(batches.flatten(0, 1), y, nu, psi, task)  # type: ignore[misc]
+        values, slopes = _Transform.apply(batches.flatten(0, 1), y, nu, psi, task)  # type: ignore[misc]
         return (values.view(batches.shape[:2]), slopes.view(batches.shape)), (0, 0)
 
 
@@ -174,6 +172,11 @@ def _tiles(b: int, n: int) -> Iterator[slice]:
     """Cut b rows; no row is one tile, too."""
     step = max(1, TILE_ELEMENTS // n)
     return (slice(start, start + step) for start in range(0, max(b, 1), step))
+
+
+def differentiable(x: Tensor, y: Tensor | None, nu: Tensor | None, psi: Tensor, task: Task) -> Tensor:
+    """Compute psi^{c,lam}(x) (b,) by the task's kernel, with derivatives of any order in x, y and nu (None: in x)."""
+    return _Transform.apply(x, y, nu, psi.detach(), task)[0]  # type: ignore[no-any-return, index]
 
 
 def _refuse_nested_forward_mode() -> None:

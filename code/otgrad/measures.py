@@ -49,7 +49,7 @@ class DiscreteMeasure:
             object.__setattr__(self, "_stamp", stamp(self.y))
             total = self.total(self.nu.double().sum()) if self.nu.shape == (self.n,) else self.nu.sum()
             checks.normal_masses(self.nu, self.y, float(total))
-            if not all(_finite(block) for block in self.blocks()):
+            if not all(checks.is_finite(block) for block in self.blocks()):
                 raise ValueError("y has entries that are not finite: remove or repair those atoms")
 
     @classmethod
@@ -159,11 +159,6 @@ class DiscreteMeasure:
         """Fix the gauge: shift psi (n,) so that `<nu, psi> = 0`, and set it to 0 where there is no mass."""
         shifted = psi - self.mean(psi)
         return shifted if self.support is None else torch.where(self.nu > 0, shifted, 0.0)
-
-
-def _finite(block: Tensor) -> bool:
-    """Tell whether all entries are: by their sum, for isfinite(y) would copy y, unless the sum overflows."""
-    return math.isfinite(float(block.sum())) or bool(torch.isfinite(block).all())
 
 
 @dataclass(frozen=True)
