@@ -62,7 +62,8 @@ def array(name: str, value: Any) -> Tensor:
             raise ValueError(f"{name} has layout {value.layout}: give a dense tensor, {name}.to_dense()")
         return value
     if isinstance(value, np.ma.MaskedArray) or not hasattr(value, "__array__"):
-        raise ValueError(f"{name} is of type {type(value).__name__}: give a tensor or an array")
+        verb = "are" if name == "points" else "is"
+        raise ValueError(f"{name} {verb} of type {type(value).__name__}: give a tensor or an array")
     found = np.array(value)
     try:
         return torch.from_numpy(found.astype(found.dtype.newbyteorder("="), order="C", copy=False))
@@ -146,7 +147,7 @@ def atoms(value: Any) -> Tensor:
         raise ValueError(f"y has shape {tuple(y.shape)}: give n >= 1 atoms as (n, d)")
     if y.dtype not in ATOM_DTYPES:
         raise ValueError(f"y has dtype {y.dtype}: convert it to float32, float64, float16, bfloat16 or uint8")
-    return _without_graph("y", y)
+    return without_graph("y", y)
 
 
 def masses(name: str, value: Any, n: int, device: torch.device) -> Tensor:
@@ -169,7 +170,7 @@ def masses(name: str, value: Any, n: int, device: torch.device) -> Tensor:
     return nu / total
 
 
-def normal_masses(nu: Tensor, y: Tensor, total: float) -> Tensor:
+def normal_masses(nu: Tensor, y: Tensor, total: float) -> None:
     """Check masses (n,) that should sum to 1 and fit atoms y (n, d); total: their sum, over all processes.
 
     Raises:
@@ -186,7 +187,6 @@ def normal_masses(nu: Tensor, y: Tensor, total: float) -> Tensor:
     tiny = torch.finfo(nu.dtype).tiny
     if bool(((nu > 0) & (nu < tiny)).any()):
         raise ValueError(f"nu has a positive mass below {tiny:.1e}: set it to 0 or use float64")
-    return _without_graph("nu", nu)
 
 
 def potential(name: str, value: Any, n: int, like: Tensor) -> Tensor:
@@ -201,7 +201,12 @@ def potential(name: str, value: Any, n: int, like: Tensor) -> Tensor:
     return psi.detach().to(like).clone()
 
 
-def _without_graph(name: str, tensor: Tensor) -> Tensor:
+def without_graph(name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor that requires no grad.
+
+    Raises:
+        ValueError: if it does.
+    """
     if tensor.requires_grad:
         raise ValueError(
             f"{name} requires grad: give {name}.detach(), or {name} itself to SemiDiscreteOT for a gradient"

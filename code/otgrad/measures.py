@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -44,7 +43,7 @@ class DiscreteMeasure:
         with torch.inference_mode(False), torch.no_grad():
             y = checks.atoms(self.y)
             object.__setattr__(self, "y", y.clone() if y.is_inference() else y)
-            object.__setattr__(self, "nu", checks.numbers("nu", self.nu).clone())
+            object.__setattr__(self, "nu", checks.without_graph("nu", checks.numbers("nu", self.nu)).clone())
             object.__setattr__(self, "unit", checks.number("unit", self.unit, zero=False))
             object.__setattr__(self, "_stamp", stamp(self.y))
             total = self.total(self.nu.double().sum()) if self.nu.shape == (self.n,) else self.nu.sum()
