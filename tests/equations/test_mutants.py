@@ -93,8 +93,8 @@ MUTANTS = [
     Mutant(
         "estimator: psi returned uncentred",
         "estimator.py",
-        "return self.target.center(self._state.average)",
-        "return self._state.average",
+        "return self.target.center(self._solved.asgd.average)",
+        "return self._solved.asgd.average",
         ("potentials_unique",),
     ),
     Mutant(
@@ -226,8 +226,8 @@ MUTANTS = [
     Mutant(
         "exact solver: weights of the points ignored",
         "pool.py",
-        "source = DiscreteMeasure.from_atoms(x.double(), weights)",
-        "source = DiscreteMeasure.from_atoms(x.double(), None)",
+        'source, target = _law("x", x, "weights", weights)',
+        'source, target = _law("x", x, "weights", None)',
         ("duality",),
     ),
     Mutant(
