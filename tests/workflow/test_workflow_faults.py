@@ -34,6 +34,7 @@ def start(folder, environment, *arguments, python=sys.executable):
 SMOKE = ("--config", "preset=smoke", "dataset=digits")
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_tables_anywhere(finished, tmp_path_factory, copy_project, clean_environment):
     """One in a path with spaces and letters beyond ASCII, without HOME, in locale C, with python -O."""
     folder = copy_project(tmp_path_factory.mktemp("a dépôt — ö") / "")
