@@ -37,7 +37,7 @@ class Record:
     """Every test's report carries its core seconds; where all reports arrive they are summed by file."""
 
     def __init__(self, config):
-        self.config, self.begun, self.files = config, time.monotonic(), defaultdict(lambda: [0.0, 0])
+        self.config, self.begun, self.files = config, time.monotonic(), defaultdict(lambda: [0.0, 0, 0])
         self.gathers = not hasattr(config, "workerinput")
         self.commit = clean_commit() if self.gathers and self.whole("slow") else None
 
@@ -60,25 +60,33 @@ class Record:
         return report
 
     def pytest_runtest_logreport(self, report):
-        if self.gathers and report.when == "teardown":
-            entry = self.files[report.nodeid.partition("::")[0]]
+        entry = self.files[report.nodeid.partition("::")[0]]
+        if report.when == "teardown":
             entry[0] += dict(report.user_properties).get("core_s", 0.0)
             entry[1] += 1
+        entry[2] += report.when == "call" and report.passed
 
     def pytest_sessionfinish(self, exitstatus):
         if not self.gathers or exitstatus != 0:
             return
         minutes = round((time.monotonic() - self.begun) / 60, 1)
         if self.commit and self.commit == clean_commit():
-            write(PASSED, {"commit": self.commit, "date": date.today().isoformat(), "minutes": minutes})
+            kept = {"commit": self.commit, "date": date.today().isoformat(), "minutes": minutes}
+            write(PASSED, kept | {"skipped": self.skipped()})
         name = next((name for name, marks in GROUPS.items() if self.whole(marks)), None)
         if self.config.option.keep_times and name:
             kept = json.loads(TIMES.read_text(encoding="utf-8")) if TIMES.exists() else {}
             write(TIMES, kept | {name: self.times(minutes)})
 
+    def skipped(self):
+        """Files of which no test ran, each with the commit at which it last did, or None."""
+        kept = json.loads(PASSED.read_text(encoding="utf-8")) if PASSED.exists() else {}
+        none_ran = [name for name, (_, _, passed) in self.files.items() if not passed]
+        return {name: kept.get("skipped", {}).get(name, kept.get("commit")) for name in none_ran}
+
     def times(self, minutes):
         """Minutes on the clock, and by file the core seconds (shared fixtures with who asked first) and the tests."""
-        files = {name: {"core_s": round(spent, 1), "tests": tests} for name, (spent, tests) in self.files.items()}
+        files = {name: {"core_s": round(spent, 1), "tests": tests} for name, (spent, tests, _) in self.files.items()}
         total = round(sum(entry["core_s"] for entry in files.values()))
         return {"cores": os.cpu_count(), "minutes": minutes, "core_s": total, "files": dict(sorted(files.items()))}
 

@@ -280,6 +280,7 @@ MUTANTS = [
         ("euler_is_wgan",),
     ),
 ]  # fmt: skip
+TOUCHED_BY = ("code/otgrad", "tests/equations")
 QUICK = ("soft assignment: log nu dropped", "W1-FE: dt forgotten")  # the others are in the slow group
 
 
