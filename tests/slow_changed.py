@@ -21,7 +21,7 @@ PASSED = TESTS / "slow-passed.json"
 OPTIONS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
 FOLDERS = [ROOT / name for name in ("code", *OPTIONS["pythonpath"])]
 WORKFLOW = ("Snakefile", "code", "config", "paper", "profiles", "figures/reference", "tests/equations")
-ALWAYS = ("pyproject.toml", "requirements.lock", "tests/conftest.py", "tests/record.py")
+ALWAYS = ("pyproject.toml", "requirements.lock", "tests/conftest.py", "tests/record.py", "code/otgrad/__init__.py")
 FIXTURES = re.compile(r"\b(finished|project|copy_project|run_snakemake)\b")
 
 
@@ -104,14 +104,14 @@ def used_by(path):
 
 
 def imported(tree):
-    """Names that a syntax tree imports: modules, what is taken from them, and the packages they are in."""
+    """Names that a syntax tree imports: modules, and what is taken from them."""
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    return [".".join(name.split(".")[: k + 1]) for name in names for k in range(name.count(".") + 1)]
+    return names
 
 
 def imported_in(text):
