@@ -1,9 +1,11 @@
 """What holds for all tests: one thread, compiled sources kept, who runs beside whom, and what is kept of a run."""
 
 import os
+import re
+from functools import cache
 
-import pytest
-from record import Record
+from record import ROOT, Record
+from xdist.scheduler import LoadScopeScheduling
 
 # One thread: small tensors gain nothing from more, and a busy machine loses much at every barrier.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -21,9 +23,23 @@ def pytest_configure(config):
     config.pluginmanager.register(Record(config), "record")
 
 
-@pytest.hookimpl(tryfirst=True)
+class ByFile(LoadScopeScheduling):
+    """A file goes to one process, which makes its fixtures once; all that look at a finished run go to the same."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return "smoke" if looks_at_the_finished_run(file) else file
+
+
+@cache
+def looks_at_the_finished_run(file):
+    return re.search(r"\bfinished\b", (ROOT / file).read_text(encoding="utf-8")) is not None
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """All that look at the finished smoke run go to one process, which begins with them; others by file."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("smoke" if "finished" in item.fixturenames else item.path.stem))
+    """Begin with the smoke run, which takes longest."""
     items.sort(key=lambda item: "finished" not in item.fixturenames)

@@ -46,6 +46,7 @@ assert not cuda.covers(torch.ones(1, 2), DiscreteMeasure.from_atoms(torch.ones(1
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"TRITON_INTERPRET": "1"})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="once is enough")
 def test_the_benchmark_measures_every_cell(tmp_path):
     pytest.importorskip("triton", reason="Triton is not installed")

@@ -9,6 +9,7 @@ from slow_changed import ROOT, changed, commits, slow_files, touched
 
 STREAMING, MUTANTS = ROOT / "tests/unit/test_streaming.py", ROOT / "tests/equations/test_mutants.py"
 FAULTS, RUNS = ROOT / "tests/faults/test_training_faults.py", ROOT / "tests/workflow/test_workflow_faults.py"
+KERNELS = {ROOT / f"tests/unit/test_{name}.py" for name in ("benchmarks", "kernel_cuda")}
 KILLS, SLURM = ROOT / "tests/workflow/test_workflow_kills.py", ROOT / "tests/workflow/test_slurm.py"
 
 
@@ -24,14 +25,14 @@ def touched_by(name):
         ("code/rules/planar.smk", {RUNS, KILLS, SLURM}),
         ("profiles/slurm/config.yaml", {RUNS, SLURM}),
         ("code/otgrad/planar.py", {RUNS, MUTANTS}),
-        ("code/otgrad/streaming.py", {RUNS, MUTANTS, FAULTS, STREAMING}),
-        ("code/otgrad/kernels/cpu.cpp", {RUNS, MUTANTS, FAULTS, STREAMING}),
+        ("code/otgrad/streaming.py", {RUNS, MUTANTS, FAULTS, STREAMING, *KERNELS}),
+        ("code/otgrad/kernels/cpu.cpp", {RUNS, MUTANTS, FAULTS, STREAMING, *KERNELS}),
         ("code/scripts/run/train_ot.py", {RUNS, FAULTS}),
         ("tests/equations/test_duality.py", {RUNS, MUTANTS}),
         ("tests/unit/test_streaming.py", {STREAMING}),
         ("tests/workflow/conftest.py", {RUNS, KILLS, SLURM}),
         ("tests/workflow/whole_runs.py", {RUNS, KILLS}),
-        ("requirements.lock", {RUNS, KILLS, SLURM, MUTANTS, FAULTS, STREAMING}),
+        ("requirements.lock", {RUNS, KILLS, SLURM, MUTANTS, FAULTS, STREAMING, *KERNELS}),
     ],
 )
 def test_a_change_touches_what_can_see_it(name, tests):
