@@ -38,13 +38,13 @@ def test_a_second_workflow_in_the_same_folder_is_refused_with_the_remedy(
     tmp_path_factory, copy_project, clean_environment, run_snakemake
 ):
     folder = copy_project(tmp_path_factory.mktemp("twice"))
-    first = start(folder, clean_environment(), "figures/figure1.png", *SMOKE)
+    first = start(folder, clean_environment(), "results/data/train.npz", *SMOKE)
     try:
         while not list((folder / ".snakemake/locks").glob("*")):
             assert first.poll() is None
             time.sleep(0.01)
         first.send_signal(signal.SIGSTOP)
-        second = run_snakemake(folder, "figures/figure1.png", *SMOKE)
+        second = run_snakemake(folder, "results/data/train.npz", *SMOKE)
     finally:
         first.send_signal(signal.SIGCONT)
     assert second.returncode != 0
