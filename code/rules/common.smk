@@ -1,7 +1,9 @@
 # The resolved settings, and which files a rule's result depends on.
 import ast
 import json
+import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -14,6 +16,8 @@ if " " in sys.executable:
         f"Python at {sys.executable}: Snakemake cannot run scripts by an interpreter with spaces in its path; "
         "set UV_PROJECT_ENVIRONMENT=/a/path/without/spaces, then the same command again"
     )
+sys.modules.setdefault("rfc3987_syntax", None)  # else jsonschema, which Snakemake imports, builds 38 grammars in 2 s
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every job compiles PyTorch's sources again: 2 to 5 s each
 ROOT = Path(workflow.basedir)
 PYTHON = sys.executable
 ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see the README
@@ -38,9 +42,8 @@ def sources(script, folder="."):
     """The files under code/`folder` that a script imports, directly or not: editing one reruns the rule."""
     found, queue = set(), [ROOT / "code" / script]
     while queue:
-        for name in imported_modules(queue.pop()):
-            path = ROOT / "code" / folder / Path(*name.split(".")).with_suffix(".py")
-            if path.is_file() and path not in found:
+        for path in imported_files(queue.pop(), ROOT / "code" / folder):
+            if path not in found:
                 found |= {path, *path.parent.glob("*.cpp")}
                 queue.append(path)
     return sorted(str(path.relative_to(ROOT)) for path in found)
@@ -52,14 +55,23 @@ def track_code(name):
     return [f"code/{script}", *sources(script, "benchmarks"), *PACKAGE]
 
 
+@cache
+def imported_files(path, folder):
+    """The files under `folder` that a file imports."""
+    paths = [folder / Path(*name.split(".")).with_suffix(".py") for name in imported_modules(path)]
+    return [path for path in paths if path.is_file()]
+
+
+@cache
 def imported_modules(path):
     """Names that a file imports: modules, and what is taken from them, which may be modules."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
+    return found
 
 
 def figure(name):

@@ -1,6 +1,5 @@
 # Paper B on images: adaptation between USPS and MNIST; generation, with Algorithm 1 beside it.
-from otgrad.adaptation import AdaptationConfig
-from otgrad.generation import GenerationConfig
+from otgrad.arms import AdaptationConfig, GenerationConfig
 
 ADAPTATION, GENERATION = "results/runs/adaptation", "results/runs/generation"
 ADAPTATION_ARMS = {AdaptationConfig(**arm).name(): arm for arm in expand_arms(PRESET["adaptation"])}

@@ -1,5 +1,5 @@
 # The 2-D experiment of paper B, with Algorithm 1 on the same problem.
-from otgrad.planar import PlanarConfig
+from otgrad.arms import PlanarConfig
 
 PLANAR = "results/runs/planar"
 PLANAR_COMMON = {"batch_size": PRESET["planar_batch"], "outer_steps": PRESET["planar_steps"]}

@@ -43,7 +43,7 @@ rule equations:
     message:
         "Try every statement: pytest tests/equations"
     shell:
-        f"{PYTHON} -m pytest tests/equations -m 'not mutants and not slow' -p no:cacheprovider --junitxml={{output}} > {{log}} 2>&1 || test $? -eq 1"
+        f"{PYTHON} -m pytest tests/equations -n 0 -m 'not mutants and not slow' -p no:cacheprovider --junitxml={{output}} > {{log}} 2>&1 || test $? -eq 1"
 
 
 rule verification:

@@ -13,6 +13,7 @@ pytest.importorskip("triton", reason="Triton is not installed")
 import gpu_offline
 
 SCRIPT = Path(gpu_offline.__file__)
+TOUCHED_BY = ["code/otgrad/kernels", "docs/gpu.md"]
 DOCS = Path(__file__).parents[2] / "docs/gpu.md"
 OLDEST = "3.6.0"  # of Triton, as on machines with torch 2.11
 

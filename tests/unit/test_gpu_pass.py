@@ -18,8 +18,8 @@ import gpu_keep
 import gpu_pass
 import gpu_record
 from gpu_record import FILE_BYTES, FILES, OutOfTime, Record, check_folder
+from otgrad.arms import CRITIC_METHODS, PlanarConfig
 from otgrad.images import DataError
-from otgrad.planar import CRITIC_METHODS, PlanarConfig
 from otgrad.planar_stacked import sample_bytes
 
 QUICK = ["--only", "d", "e", "f"]  # those that need neither Triton nor the kernel's tests

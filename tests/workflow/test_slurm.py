@@ -20,7 +20,9 @@ REASON = missing()
 if REASON is None and importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
     REASON = "no snakemake-executor-plugin-slurm: uv run --group slurm pytest"
 
-pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+# Who begins the jobs, and with what; not what they compute.
+TOUCHED_BY = ("Snakefile", "code/rules", "profiles", "tests/workflow/loopback_slurm.py")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=str(REASON))]
 
 
 def as_the_readme_says(folder, line):

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from otgrad.arms import GenerationConfig
 from otgrad.atomic import replacing, write_json
 from otgrad.devices import own_device
-from otgrad.generation import GenerationConfig, GenerationRun, Images, references
+from otgrad.generation import GenerationRun, Images, references
 from otgrad.images import load_npz
 from otgrad.joblog import job
 from otgrad.kernels.dispatch import choice

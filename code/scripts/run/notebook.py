@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.modules.setdefault("rfc3987_syntax", None)  # else jsonschema builds 38 grammars in 2 s
 import jupytext
 import nbformat
 from ipykernel.kernelspec import get_kernel_dict
