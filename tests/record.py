@@ -1,5 +1,6 @@
 """What is kept of a run: the core seconds of each file on request; after a whole slow run, that it passed."""
 
+import ast
 import json
 import os
 import resource
@@ -85,10 +86,18 @@ class Record:
         return {name: kept.get("skipped", {}).get(name, kept.get("commit")) for name in none_ran}
 
     def times(self, minutes):
-        """Minutes on the clock, and by file the core seconds (shared fixtures with who asked first) and the tests."""
-        files = {name: {"core_s": round(spent, 1), "tests": tests} for name, (spent, tests, _) in self.files.items()}
+        """Minutes; by file core seconds (shared fixtures with who asked first), tests, assertions (both groups)."""
+        files = {
+            name: {"core_s": round(spent, 1), "tests": tests, "assertions": assertions(name)}
+            for name, (spent, tests, _) in self.files.items()
+        }
         total = round(sum(entry["core_s"] for entry in files.values()))
         return {"cores": os.cpu_count(), "minutes": minutes, "core_s": total, "files": dict(sorted(files.items()))}
+
+
+def assertions(name):
+    """How many assertions a file has."""
+    return sum(isinstance(node, ast.Assert) for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))))
 
 
 def write(path, content):

@@ -93,9 +93,10 @@ def test_the_slow_group_counts_as_passed_whole_on_a_clean_tree(
     monkeypatch.setattr(record, "clean_commit", lambda: now)
     found = recorded([("tests/a.py", "passed", 1.25), ("tests/a.py", "passed", 2.0)], **options)
     found.commit = commit
+    monkeypatch.setattr(record, "assertions", lambda name: 7)
     assert found.whole("slow") == (not options)
     found.pytest_sessionfinish(status)
     assert record.PASSED.exists() == written
     assert record.TIMES.exists() == (status == 0 and not options)
     if record.TIMES.exists():
-        assert '"core_s": 3.2,\n    "tests": 2' in record.TIMES.read_text()
+        assert '"core_s": 3.2,\n    "tests": 2,\n    "assertions": 7' in record.TIMES.read_text()
