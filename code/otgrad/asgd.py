@@ -66,6 +66,19 @@ class StepRule:
         if not 0 <= self.anneal < math.inf:
             raise ValueError(f"step rule anneal = {self.anneal}: give a finite number >= 0")
 
+    @classmethod
+    def from_kind(cls, rule: StepRule | str | None) -> StepRule:
+        """Read a rule from its kind, a StepRule, or None for the default.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        if rule is None or isinstance(rule, StepRule):
+            return rule or cls()
+        if not isinstance(rule, str):
+            raise ValueError(f"rule is of type {type(rule).__name__}: give a StepRule, 'scaled', 'sinkhorn' or 'plain'")
+        return cls(kind=rule)  # type: ignore[arg-type]
+
 
 @dataclass
 class AsgdState:

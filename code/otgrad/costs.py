@@ -33,8 +33,9 @@ class Cost:
         """Refuse exponents and scales that define no cost."""
         for name in ("p", "scale"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"cost {name} = {value}: give a positive finite number")
+            if not _positive(value):
+                hint = f", or Cost.from_name({value!r})" if isinstance(value, str) else ""
+                raise ValueError(f"cost {name} = {value!r}: give a positive finite number{hint}")
 
     @classmethod
     def from_name(cls, cost: str | float | Cost) -> Cost:
@@ -49,7 +50,10 @@ class Cost:
             if cost not in _NAMED_POWERS:
                 raise ValueError(f"cost = {cost!r}: give 'sqeuclidean', 'euclidean' or an exponent p > 0")
             return cls(p=_NAMED_POWERS[cost])
-        return cls(p=float(cost))
+        try:
+            return cls(p=float(cost))
+        except TypeError:
+            raise ValueError(f"cost is of type {type(cost).__name__}: give a name, an exponent p or a Cost") from None
 
     def normalized(self, y: Tensor, nu: Tensor, unit: float = 1.0) -> Cost:
         """Divide by sum_j nu_j ||y_j||^p, so that lam has the same meaning on every data set.
@@ -103,3 +107,10 @@ class Cost:
             return (x[:, None, :] - y[None, :, :]).square().sum(-1)
         sq = x.square().sum(1)[:, None] + y.square().sum(1)[None, :] - 2 * x @ y.T
         return sq.clamp(min=0)
+
+
+def _positive(value: object) -> bool:
+    try:
+        return not isinstance(value, bool | str) and 0 < float(value) < math.inf  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
+from otgrad.derivatives import Task, differentiable
 from otgrad.kernels import dispatch, reference
 from otgrad.kernels.memory import in_tiles
 from otgrad.kernels.mixture import combine
@@ -85,6 +86,9 @@ def psi_step(
     Returns:
         values (b,), in units of the cost, and gradient (n,), summing to 0 and 0 on atoms without mass.
     """
+    target = target.now
+    if len(x) == 0:
+        raise ValueError(f"points have shape {tuple(x.shape)}: a psi-step needs at least one")
     if target.support is not None:
         values, grad = psi_step(x, target.positive, psi[target.support], lam, cost, weights)
         return values, torch.zeros_like(psi).index_copy_(0, target.support, grad)
@@ -110,6 +114,8 @@ def x_grad(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Co
         values (b,), in units of the cost, and gradients (b, d), in units of the cost per unit of x.
     """
     law, psi = _on_support(target, psi)
+    if len(x) == 0:
+        return x.new_zeros(0), torch.zeros_like(x)
     kernel = dispatch.choose(x, law, lam, cost)
     if isinstance(law, Shard):
         return kernel.x_grad(x, law, psi, lam, cost)
@@ -130,6 +136,7 @@ def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterato
     Yields:
         a tile, which the next one overwrites, and the atoms of its columns (n,), None where they are in order.
     """
+    law = law.now
     if isinstance(law, Shard | StreamedMeasure):
         raise TypeError("heights are for atoms in memory: the solvers of a fixed source need all of them")
     kernel = dispatch.choose(x, law, 0.0, cost)
@@ -145,25 +152,43 @@ def barycentric_map(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float,
     return torch.cat(tiles)
 
 
-class _TransformWithGrad(torch.autograd.Function):
-    """psi^{c,lam}(x) whose derivative in x is x_grad's, with psi held fixed (the formula of Algorithm 1)."""
+def c_transform_fixed_psi(
+    x: Tensor,
+    target: DiscreteMeasure,
+    psi: Tensor,
+    lam: float,
+    cost: Cost,
+    y: Tensor | None = None,
+    nu: Tensor | None = None,
+) -> Tensor:
+    """Compute psi^{c,lam}(x) (b,) through `x_grad`, psi held fixed; differentiable in x, and in y and nu if given.
 
-    @staticmethod
-    def forward(ctx, x, target, psi, lam, cost):
-        values, grads = x_grad(x, target, psi, lam, cost)
-        ctx.save_for_backward(grads)
-        return values
+    The gradient in x costs nothing more and keeps no b x n tensor. Gradients in y and nu, and second derivatives, work
+    by tiles in plain torch, for atoms in memory. Derivatives of second order keep nothing of size b x n; those of third
+    order, and of second order in y and nu, do. Works under torch.func (grad, vjp, jvp, vmap over points).
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, *upstream):  # type: ignore[override]
-        (grads,) = ctx.saved_tensors
-        return upstream[0][:, None] * grads, None, None, None, None
+    Args:
+        x: points (b, d).
+        target: the data law, n atoms.
+        psi: potential (n,), in units of the cost; what it depends on gets no gradient.
+        lam: regularisation >= 0, in units of the cost.
+        cost: ground cost.
+        y: the law's atoms as points (n, d), with a graph; None: no gradient in them.
+        nu: the law's masses (n,), with a graph; None: no gradient in them. Atoms without mass get 0.
+    """
+    law, psi = _on_support(target, psi)
+    if target.support is not None:
+        y, nu = (None if live is None else live[target.support] for live in (y, nu))
+    task = Task(lambda x, psi: x_grad(x, law, psi, lam, cost), lambda: _in_memory(law), lam, cost)
+    return differentiable(x, y, nu, psi, task)
 
 
-def c_transform_fixed_psi(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
-    """Compute psi^{c,lam}(x) (b,), differentiable once in x alone, through `x_grad`: no b x n tensor is kept."""
-    return _TransformWithGrad.apply(x, target, psi, lam, cost)  # type: ignore[no-any-return]
+def _in_memory(law: DiscreteMeasure) -> tuple[Tensor, Tensor]:
+    if isinstance(law, Shard | StreamedMeasure):
+        raise NotImplementedError("second derivatives are for atoms in memory: give them as a DiscreteMeasure")
+    if law.now is not law:
+        raise RuntimeError("y was changed in place after the forward pass: take derivatives before")
+    return law.points, law.nu
 
 
 def _by_chunk(
@@ -185,4 +210,5 @@ def _on_all(target: DiscreteMeasure, pi: Tensor) -> Tensor:
 
 
 def _on_support(target: DiscreteMeasure, psi: Tensor) -> tuple[DiscreteMeasure, Tensor]:
-    return (target, psi) if target.support is None else (target.positive, psi[target.support])
+    law = target.now
+    return (law, psi) if law.support is None else (law.positive, psi[law.support])

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from tqdm.auto import trange
 
-from otgrad import ctransform
+from otgrad import checks, ctransform, solver_state
 from otgrad.asgd import AsgdState, StepRule, asgd_step, check_psi
+from otgrad.atoms import OnAtoms, moved
 from otgrad.costs import Cost
-from otgrad.measures import DiscreteMeasure, Sampler
+from otgrad.measures import Sampler
 from otgrad.semidual import marginal_error, objective
+from otgrad.solver_state import Solved
 
 CHECK_EVERY = 50  # steps between two looks at the held-out marginal error
 HELD_OUT_BATCHES = 8
 
 
-class SemiDiscreteOT:
+class SemiDiscreteOT(OnAtoms):
     """Optimal transport between a law one can sample and a weighted point cloud, regularised by lam.
 
     Maximises the semi-dual `F(psi) = E_x[psi^{c,lam}(x)] + <nu, psi>` (Houdard et al. 2021; Genevay et al. 2016).
 
+    It is a torch module: as an attribute of another one it moves along with `to` and `double`, and its potential is in
+    the other's `state_dict`. Atoms and masses that require grad get one from `loss` (a learnt codebook, weights of
+    classes); with nn.Parameter they are this module's parameters.
+
     Args:
         y: atoms (n, d); tensor or array. Floats and bytes (uint8) stay as they are, other integers become float32. The
-            device of y is the device of everything; points are float64 if y is, else float32. Or a law, such as
-            StreamedMeasure.open("atoms.npy"), whose atoms stay in a file.
-        nu: masses (n,) >= 0 of any positive total, or None for uniform.
+            device of y is the device of everything; points are float64 if y is, else float32. A tensor is not copied,
+            and looked at again when an operation of torch has changed it in place (an array is copied). Or a law, such
+            as StreamedMeasure.open("atoms.npy"), whose atoms stay in a file.
+        nu: masses (n,) >= 0 of any positive total, or None for uniform. What was computed, such as a softmax, is good
+            for one backward: give it anew to `update`.
         lam: regularisation >= 0, in units of the cost (0: unregularised, hard assignments).
         cost: "sqeuclidean", "euclidean" or an exponent p of ||x - y||^p.
-        normalize: divide the cost by sum_j nu_j ||y_j||^p; lam, psi and all values are then in those units.
-        rule: step rule of the solver; the default needs no tuning.
+        normalize: divide the cost by sum_j nu_j ||y_j||^p, as it is now; lam, psi and all values are in those units.
+        rule: step rule of the solver, or its kind; the default needs no tuning.
         unit: atom j is the point unit * y_j: 1 / 255 for images kept as bytes and points in [0, 1].
-
-    Attributes:
-        converged: whether the last fit met its tol; None without one.
 
     Raises:
         ValueError: on bad shapes, masses, lam or cost.
@@ -60,27 +65,27 @@ class SemiDiscreteOT:
         lam: float = 0.1,
         cost: str | float | Cost = "sqeuclidean",
         normalize: bool = False,
-        rule: StepRule | None = None,
+        rule: StepRule | str | None = None,
         unit: float = 1.0,
     ) -> None:
         """Check the data and set psi = 0."""
-        if isinstance(lam, bool) or not 0 <= lam < math.inf:
-            raise ValueError(f"lam = {lam}: give a finite number >= 0")
-        self.target = _measure(y, nu, unit)
-        self.lam = float(lam)
-        _warn_if_far_from_origin(self.target)
-        self.cost = Cost.from_name(cost)
-        if normalize:
-            self.cost = self.cost.normalized_by(self.target.blocks(), self.target.nu)
-        self.rule = rule or StepRule()
-        self.converged: bool | None = None
-        self._state = AsgdState.zeros(self.target)
-        self._held_out: Tensor | None = None
+        checked_lam = checks.number("lam", lam)
+        super().__init__(y, nu, unit)
+        self.lam, self.cost, self.rule = checked_lam, Cost.from_name(cost), StepRule.from_kind(rule)
+        with torch.inference_mode(False):
+            if normalize:
+                self.cost = self.cost.normalized_by(self.target.blocks(), self.target.nu)
+            self._solved = Solved(AsgdState.zeros(self.target))
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the last fit met its tol; None without one."""
+        return self._solved.converged
 
     @property
     def psi(self) -> Tensor:
         """Potential (n,), in units of the cost, with `<nu, psi> = 0`; atoms without mass have 0."""
-        return self.target.center(self._state.average)
+        return self.target.center(self._solved.asgd.average)
 
     def fit(
         self,
@@ -91,11 +96,12 @@ class SemiDiscreteOT:
         progress: bool = True,
         generator: torch.Generator | None = None,
         restart: bool = False,
-    ) -> SemiDiscreteOT:
+    ) -> Self:
         """Maximise the semi-dual by averaged stochastic ascent, from the present psi (a second call goes on).
 
         Args:
-            sampler: (batch_size, generator) -> fresh points x (b, d) with the dtype of psi and the device of y.
+            sampler: (batch_size, generator) -> fresh points x (b, d), a tensor or an array, with the dtype of psi and
+                the device of y.
             batch_size: points per step.
             max_iter: number of steps.
             tol: stop once the L1 marginal error on 8 held-out batches is at most tol; looked at every 50 steps. With
@@ -112,24 +118,24 @@ class SemiDiscreteOT:
             ValueError: if the sampler's points do not fit y, or a number is out of range.
             FloatingPointError: if points or psi are not finite.
         """
-        for name, number in (("batch_size", batch_size), ("max_iter", max_iter)):
-            if number < 1:
-                raise ValueError(f"{name} = {number}: give an integer >= 1")
-        self._held_out = self._draw(sampler, HELD_OUT_BATCHES * batch_size, generator)
-        self.converged = None if tol is None else False
-        if restart:
-            self._state = self._state.restarted()
+        batch_size, max_iter = checks.count("batch_size", batch_size), checks.count("max_iter", max_iter)
+        least = None if tol is None else checks.number("tol", tol, finite=False)
+        held_out = self._draw(sampler, HELD_OUT_BATCHES * batch_size, generator)
+        with torch.inference_mode(False):  # so that a fit outside of that mode can go on
+            asgd = self._solved.asgd.restarted() if restart else self._solved.asgd
+            self._solved = Solved(asgd, held_out.clone(), None if least is None else False)
+        error = 0.0
         for step in trange(1, max_iter + 1, disable=not progress, desc="psi", leave=False):
-            x = self._draw(sampler, batch_size, generator)
-            asgd_step(self._state, x, self.target, self.lam, self.cost, self.rule)
-            if tol is not None and step % CHECK_EVERY == 0 and self._held_out_error() <= tol:
-                self.converged = True
-                break
-        check_psi(self._state, self.rule)
+            asgd_step(asgd, self._draw(sampler, batch_size, generator), self.target, self.lam, self.cost, self.rule)
+            if least is not None and (step % CHECK_EVERY == 0 or step == max_iter):
+                error = self._held_out_error()
+                self._solved.converged = error <= least
+                if self._solved.converged:
+                    break
+        check_psi(asgd, self.rule)
         if self.converged is False:
             warnings.warn(
-                f"marginal error {self._held_out_error():.3g} > tol = {tol} after {max_iter} steps: raise max_iter, "
-                "batch_size or lam",
+                f"marginal error {error:.3g} > tol = {least} after {max_iter} steps: raise max_iter, batch_size or lam",
                 stacklevel=2,
             )
         return self
@@ -140,94 +146,100 @@ class SemiDiscreteOT:
         Raises:
             RuntimeError: without x before fit.
         """
-        if x is None and self._held_out is None:
+        points = self._solved.held_out if x is None else self._check(x, 1)
+        if points is None:
             raise RuntimeError("value() needs fit() first, or points: value(x)")
-        points = self._held_out if x is None else self._check(x)
-        assert points is not None
         return float(objective(points, self.target, self.psi, self.lam, self.cost)[0])
 
     def c_transform(self, x: Tensor) -> Tensor:
-        """Compute psi^{c,lam}(x) (b,), in units of the cost; differentiable once in x."""
-        return ctransform.c_transform_fixed_psi(self._check(x), self.target, self.psi, self.lam, self.cost)
+        """Compute psi^{c,lam}(x) (b,), in units of the cost; differentiable as `loss` is."""
+        return self._transform(self._check(x), *self.live())
 
     def assign(self, x: Tensor) -> Tensor:
         """Compute the assignment pi_j(x) (b, n); rows sum to 1; one-hot at lam = 0."""
-        return ctransform.assignment(self._check(x), self.target, self.psi, self.lam, self.cost)
+        return ctransform.assignment(self._check(x), self.live_law(), self.psi, self.lam, self.cost)
 
     def barycentric_map(self, x: Tensor) -> Tensor:
         """Compute sum_j pi_j(x) y_j (b, d): where the plan sends x on average."""
-        return ctransform.barycentric_map(self._check(x), self.target, self.psi, self.lam, self.cost)
+        x = self._check(x)
+        if len(x) == 0:
+            return torch.zeros_like(x)
+        return ctransform.barycentric_map(x, self.live_law(), self.psi, self.lam, self.cost)
 
     def loss(self, x: Tensor) -> Tensor:
-        """Compute `mean psi^{c,lam}(x) + <nu, psi>`: a scalar whose gradient in x is Algorithm 1's, psi held fixed."""
-        return self.c_transform(x).mean() + torch.dot(self.target.nu, self.psi)
+        """Compute `mean psi^{c,lam}(x) + <nu, psi>`: a scalar whose gradient in x is Algorithm 1's, psi held fixed.
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the solver's state (tensors and numbers only, safe for torch.load(weights_only=True))."""
-        return {
-            "psi": self._state.psi.clone(),
-            "average": self._state.average.clone(),
-            "k": self._state.k,
-            "spread": float(self._state.spread),
-            "lam": self.lam,
-            "p": self.cost.p,
-            "scale": self.cost.scale,
-            "held_out": None if self._held_out is None else self._held_out.clone(),
-        }
+        It is differentiable to any order, also under torch.func, in x and in atoms and masses that require grad. At the
+        optimum of psi its gradient is that of the transport cost (envelope theorem):
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+            dW/dx_i = 1/b sum_j pi_ij grad_x c_ij,  dW/dy_j = 1/b sum_i pi_ij grad_y c_ij,  dW/dnu_j = psi_j + constant
+
+        In masses the gradient is projected to those of one total; beside psi_j it has lam times the batch's excess at
+        atom j, of mean 0 at the optimum.
+        """
+        x, (y, nu) = self._check(x, 1), self.live()
+        return self._transform(x, y, nu).mean() + torch.dot(self.target.nu if nu is None else nu, self.psi)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the loss."""
+        return self.loss(x)
+
+    def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+        """Return the solver's state (tensors and numbers only, safe for torch.load(weights_only=True)).
+
+        As a part of another module's state it is of tensors alone.
+        """
+        own = self._solved.written(self.lam, self.cost)
+        own |= {name: value if keep_vars else value.detach() for name, value in self.named_parameters()}
+        if destination is None:
+            return own
+        destination.update({f"{prefix}{key}": value for key, value in solver_state.as_tensors(own).items()})
+        return destination
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> None:  # type: ignore[override]
         """Take over a state made by `state_dict` of a solver with the same atoms, lam and cost.
 
         Raises:
-            ValueError: if it was made for another number of atoms, lam or cost.
+            ValueError: if it was made for another number of atoms, lam or cost, or is no such state.
         """
-        own = {"n": self.target.n, "lam": self.lam, "p": self.cost.p, "scale": self.cost.scale}
-        given = {"n": len(state["psi"]), **{key: state[key] for key in ("lam", "p", "scale")}}
-        for key, value in own.items():
-            if not math.isclose(given[key], value, rel_tol=0 if key == "n" else 1e-6):
-                raise ValueError(f"state has {key} = {given[key]}, this solver {key} = {value}: build it alike")
-        psi, average = (state[key].to(self.target.nu) for key in ("psi", "average"))
-        self._state = AsgdState(psi.clone(), average.clone(), int(state["k"]), float(state["spread"]))
-        held_out = state["held_out"]
-        self._held_out = None if held_out is None else held_out.to(self.target.nu)
+        with torch.inference_mode(False), torch.no_grad():
+            self._solved = solver_state.read(state_dict, self.target, self.lam, self.cost)
+            for name, value in self.named_parameters():
+                if name in state_dict:
+                    value.copy_(state_dict[name])
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:  # type: ignore[override]
+        """Take this module's part of another one's state."""
+        own = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+        lacking = [key for key in (*solver_state.NEEDED, *dict(self.named_parameters())) if key not in own]
+        missing.extend(prefix + key for key in lacking)
+        known = {*self._solved.written(self.lam, self.cost), *dict(self.named_parameters())}
+        unexpected.extend(prefix + key for key in own if strict and key not in known)
+        if lacking:
+            return
+        try:
+            self.load_state_dict(own)
+        except ValueError as error:
+            errors.append(f"{prefix.rstrip('.')}: {error}")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._solved = self._solved.moved(lambda t: moved(t, fn).to(self.target.nu.dtype))
+        return self
+
+    def _transform(self, x: Tensor, y: Tensor | None, nu: Tensor | None) -> Tensor:
+        return ctransform.c_transform_fixed_psi(x, self.target, self.psi, self.lam, self.cost, y, nu)
 
     def _held_out_error(self) -> float:
-        assert self._held_out is not None
-        return marginal_error(objective(self._held_out, self.target, self.psi, self.lam, self.cost)[1])
+        assert self._solved.held_out is not None
+        grad = objective(self._solved.held_out, self.target, self.psi, self.lam, self.cost)[1]
+        return marginal_error(grad)
 
     def _draw(self, sampler: Sampler, batch_size: int, generator: torch.Generator | None) -> Tensor:
-        x = self._check(sampler(batch_size, generator)).detach()
-        if not bool(torch.isfinite(x).all()):
+        x = self._check(sampler(batch_size, generator), 1).detach()
+        if not checks.is_finite(x):
             raise FloatingPointError("the sampler returned points that are not finite")
         return x
 
-    def _check(self, x: Tensor) -> Tensor:
-        d, nu = self.target.y.shape[1], self.target.nu
-        if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != d:
-            shape = tuple(getattr(x, "shape", ()))
-            raise ValueError(f"points have shape {shape}: give a tensor (b, {d}), as wide as y")
-        if x.dtype != nu.dtype or x.device != nu.device:
-            raise ValueError(f"points are {x.dtype} on {x.device}: give {nu.dtype} on {nu.device}, like psi")
-        return x
-
-
-def _measure(y: Any, nu: Any, unit: float) -> DiscreteMeasure:
-    if isinstance(y, DiscreteMeasure):
-        if nu is not None or unit != 1:
-            raise ValueError("nu and unit are those of the measure y: leave them out")
-        return y
-    y = torch.as_tensor(y)
-    as_it_is = y.is_floating_point() or y.is_complex() or y.dtype == torch.uint8
-    return DiscreteMeasure.from_atoms(y if as_it_is else y.float(), nu, unit)
-
-
-def _warn_if_far_from_origin(target: DiscreteMeasure) -> None:
-    """Warn where ||x||^2 + ||y||^2 - 2 <x, y> would cancel in y's precision: float32 loses 1e-4 at this offset."""
-    mean = torch.stack([block.sum(dim=0) for block in target.blocks()]).sum(dim=0) / target.n
-    offset = float(mean.square().sum())
-    spread = float(target.y_sq.mean()) - offset
-    if target.nu.dtype != torch.float64 and target.n > 1 and offset > 100 * max(spread, 0.0):
-        warnings.warn(
-            "y lies far from the origin for float32: subtract its mean from y and from the samples, or use float64",
-            stacklevel=3,
-        )
+    def _check(self, x: Any, least: int = 0) -> Tensor:
+        return checks.points("points", x, self.target.y.shape[1], self.target.nu, least)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from otgrad import checks
 from otgrad.active_set import MARGINS_OF_LAM, ActiveSet
 from otgrad.block_ascent import BlockAscent, BlockRule, Pool, Watch
 from otgrad.certificate import Certified, certify
@@ -50,13 +52,13 @@ class FixedSourceSolution:
 
 @torch.no_grad()
 def solve_fixed_source(
-    x: Tensor,
-    target: DiscreteMeasure,
+    x: Any,
+    target: DiscreteMeasure | Any,
     lam: float,
-    cost: Cost,
+    cost: str | float | Cost = "sqeuclidean",
     tol: float | None = 0.01,
-    weights: Tensor | None = None,
-    psi: Tensor | None = None,
+    weights: Any = None,
+    psi: Any = None,
     max_passes: float = 200,
     generator: torch.Generator | None = None,
     watch: Watch | None = None,
@@ -67,8 +69,8 @@ def solve_fixed_source(
     The bound is linear in the marginal's error, the gap itself nearly quadratic: the gap is 10 to 100 times smaller.
 
     Args:
-        x: pool (m, d), dtype and device of the masses nu.
-        target: the data law, n atoms.
+        x: pool (m, d), a tensor or an array, dtype and device of the masses nu.
+        target: the data law, n atoms; or atoms (n, d), a tensor or an array, of equal masses.
         lam: regularisation > 0, in units of the cost.
         cost: ground cost.
         tol: relative gap at which to stop; None: make max_passes passes and certify nothing.
@@ -86,10 +88,14 @@ def solve_fixed_source(
         ValueError: on bad shapes, masses or numbers, and at lam == 0.
         FloatingPointError: if psi is not finite, for a cost that overflows.
     """
-    _check(x, target, lam, tol, psi, max_passes)
-    source, law = DiscreteMeasure.from_atoms(x, weights).positive, target.positive
-    start = psi if psi is None or target.support is None else psi[target.support]
-    generator = generator or torch.Generator().manual_seed(0)
+    lam = checks.number("lam", lam, zero=False, hint=" (lam = 0: solve_pool)")
+    tol = None if tol is None else checks.number("tol", tol, zero=False, finite=False)
+    max_passes, cost = checks.number("max_passes", max_passes, zero=False, finite=False), Cost.from_name(cost)
+    target = target.now if isinstance(target, DiscreteMeasure) else DiscreteMeasure.from_atoms(_detached("y", target))
+    source = _pool(x, weights, target).positive
+    start = None if psi is None else checks.potential("psi", psi, target.n, target.nu)
+    start = start if start is None or target.support is None else start[target.support]
+    generator, law = generator or torch.Generator().manual_seed(0), target.positive
     ascent = BlockAscent(Pool(source.y, source.nu, law, lam, cost), start, rule or BlockRule(), generator, watch)
     best, gap = _ascend(ascent, tol, max_passes)
     full = best.psi if target.support is None else torch.zeros_like(target.nu).index_copy_(0, target.support, best.psi)
@@ -97,20 +103,15 @@ def solve_fixed_source(
     return FixedSourceSolution(target.center(full), best.value, gap, best.marginal_error, ascent.passes, converged)
 
 
-def _check(
-    x: Tensor, target: DiscreteMeasure, lam: float, tol: float | None, psi: Tensor | None, max_passes: float
-) -> None:
-    if not 0 < lam < math.inf:
-        raise ValueError(f"lam = {lam}: give a finite number > 0{' (lam = 0: solve_pool)' if lam == 0 else ''}")
-    for name, number in (("tol", 1.0 if tol is None else tol), ("max_passes", max_passes)):
-        if not number > 0:
-            raise ValueError(f"{name} = {number}: give a number > 0")
-    if x.ndim != 2 or x.shape[1] != target.y.shape[1]:
-        raise ValueError(f"x has shape {tuple(x.shape)}: give points (m, {target.y.shape[1]}), as wide as y")
-    if x.dtype != target.nu.dtype or x.device != target.nu.device:
-        raise ValueError(f"x is {x.dtype} on {x.device}: give {target.nu.dtype} on {target.nu.device}, like nu")
-    if psi is not None and (psi.shape != target.nu.shape or not bool(torch.isfinite(psi).all())):
-        raise ValueError(f"psi has shape {tuple(psi.shape)}: give finite values, one per atom, ({target.n},)")
+def _pool(x: Any, weights: Any, target: DiscreteMeasure) -> DiscreteMeasure:
+    x = checks.points("x", _detached("x", x), target.y.shape[1], target.nu, least=1)
+    return DiscreteMeasure(
+        checks.all_finite("x", x), checks.masses("weights", weights, len(x), x.device).detach().to(x.dtype)
+    )
+
+
+def _detached(name: str, value: Any) -> Tensor:
+    return checks.array(name, value).detach()  # the solution is of numbers, without a graph
 
 
 @dataclass

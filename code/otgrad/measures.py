@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-ATOM_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8)
+from otgrad import checks
+from otgrad.kept import kept, stamp
+
 BLOCK = 2**14  # atoms
 
 Sampler = Callable[[int, "torch.Generator | None"], Tensor]
@@ -23,14 +24,14 @@ class DiscreteMeasure:
 
     Attributes:
         y: atoms (n, d) in multiples of `unit`: floating point, or bytes (images as they are stored, a quarter of the
-            memory of float32).
+            memory of float32). A tensor is not copied; where it is changed in place, what was derived of it is so anew.
         nu: masses (n,), >= 0, summing to 1, on y's device; float64 if y is, else float32, which is then the dtype of
             points, potentials and values. Atoms of zero mass are kept in place but leave every transform and sum.
         unit: what one unit of y is worth: atom j is the point unit * y_j. 1 / 255 for bytes as images in [0, 1].
 
     Raises:
-        ValueError: on a wrong shape, a non-finite entry, a negative mass, a total other than 1, or a positive
-            mass below the smallest normal number of the dtype.
+        ValueError: on a wrong type or shape, a non-finite entry, a negative mass, a total other than 1, a positive
+            mass below the smallest normal number of the dtype, or a tensor that requires grad.
     """
 
     y: Tensor
@@ -38,29 +39,43 @@ class DiscreteMeasure:
     unit: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check once, so that the kernels need not."""
-        if self.y.ndim != 2 or 0 in self.y.shape:
-            raise ValueError(f"y has shape {tuple(self.y.shape)}: give n >= 1 atoms as (n, d)")
-        if self.y.dtype not in ATOM_DTYPES:
-            raise ValueError(f"y has dtype {self.y.dtype}: convert it to float32, float64, float16, bfloat16 or uint8")
-        if not 0 < self.unit < math.inf:
-            raise ValueError(f"unit = {self.unit}: give a positive finite number")
-        if self.nu.shape != (self.n,):
-            raise ValueError(f"nu has shape {tuple(self.nu.shape)}: give one mass per atom, ({self.n},)")
-        if not all(math.isfinite(float(block.sum())) for block in self.blocks()):  # isfinite(y) would copy y
-            raise ValueError("y has entries that are not finite: remove or repair those atoms")
-        _check_masses(self.nu, float(self.total(self.nu.double().sum())))
+        """Check once, so that the kernels need not; arrays and tensors of inference mode are copied."""
+        with torch.inference_mode(False), torch.no_grad():
+            y = checks.atoms(self.y)
+            object.__setattr__(self, "y", y.clone() if y.is_inference() else y)
+            object.__setattr__(self, "nu", checks.without_graph("nu", checks.numbers("nu", self.nu)).clone())
+            object.__setattr__(self, "unit", checks.number("unit", self.unit, zero=False))
+            object.__setattr__(self, "_stamp", stamp(self.y))
+            total = self.total(self.nu.double().sum()) if self.nu.shape == (self.n,) else self.nu.sum()
+            checks.normal_masses(self.nu, self.y, float(total))
+            if not all(checks.is_finite(block) for block in self.blocks()):
+                raise ValueError("y has entries that are not finite: remove or repair those atoms")
 
     @classmethod
-    def from_atoms(cls, y: Tensor, nu: Tensor | None = None, unit: float = 1.0) -> DiscreteMeasure:
+    def from_atoms(cls, y: Any, nu: Any = None, unit: float = 1.0) -> Self:
         """Build the measure from atoms (n, d) and masses (n,) of any positive total (None: uniform)."""
-        if nu is None:
-            nu = torch.ones(y.shape[:1], dtype=torch.float64, device=y.device)
-        nu = torch.as_tensor(nu, dtype=torch.float64, device=y.device)
-        total = nu.sum()
-        if not bool(torch.isfinite(total)) or float(total) <= 0:
-            raise ValueError(f"nu sums to {float(total)}: give masses >= 0 with a positive finite total")
-        return cls(y, (nu / total).to(torch.float64 if y.dtype == torch.float64 else torch.float32), unit)
+        y = checks.atoms(y)
+        nu = checks.masses("nu", nu, len(y), y.device)
+        return cls(y, nu.to(torch.float64 if y.dtype == torch.float64 else torch.float32), unit)
+
+    @property
+    def now(self) -> Self:
+        """This law, or where y was changed in place since it was made, the law of the atoms as they now are."""
+        if stamp(self.y) == self.__dict__["_stamp"]:
+            return self
+        anew = self.__dict__.get("_anew")
+        if anew is None or stamp(self.y) != anew.__dict__["_stamp"]:
+            anew = replace(self)
+            object.__setattr__(self, "_anew", anew)
+        return anew
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle what the law is made of, not what is kept of it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin to watch y."""
+        self.__dict__.update(state, _stamp=stamp(state["y"]))
 
     @property
     def n(self) -> int:
@@ -81,7 +96,7 @@ class DiscreteMeasure:
         """The points in blocks of BLOCK atoms, so that whole passes need no second array of the size of y."""
         return (self.points_at(slice(start, start + BLOCK)) for start in range(0, self.n, BLOCK))
 
-    @cached_property
+    @kept
     def y_sq(self) -> Tensor:
         """Squared norms ||y_j||^2 (n,)."""
         norms, done = torch.empty_like(self.nu), 0  # filled in place: small results between large ones scatter the heap
@@ -90,22 +105,22 @@ class DiscreteMeasure:
             done += len(block)
         return norms
 
-    @cached_property
+    @kept
     def mean_square(self) -> float:
         """sum_j nu_j ||y_j||^2, the scale that a squared Euclidean cost is compared to."""
         return float(torch.dot(self.nu, self.y_sq))
 
-    @cached_property
+    @kept
     def per_mass(self) -> Tensor:
         """1 / nu_j (n,), and 0 where there is no mass."""
         return torch.where(self.nu > 0, 1 / self.nu, 0.0)
 
-    @cached_property
+    @kept
     def support(self) -> Tensor | None:
         """Indices of the atoms with positive mass, or None if that is all of them."""
         return None if bool((self.nu > 0).all()) else torch.nonzero(self.nu).squeeze(1)
 
-    @cached_property
+    @kept
     def positive(self) -> DiscreteMeasure:
         """The same law without its atoms of zero mass."""
         if self.support is None:
@@ -143,16 +158,6 @@ class DiscreteMeasure:
         """Fix the gauge: shift psi (n,) so that `<nu, psi> = 0`, and set it to 0 where there is no mass."""
         shifted = psi - self.mean(psi)
         return shifted if self.support is None else torch.where(self.nu > 0, shifted, 0.0)
-
-
-def _check_masses(nu: Tensor, total: float) -> None:
-    tiny = torch.finfo(nu.dtype).tiny
-    if not bool(torch.isfinite(nu).all()) or bool((nu < 0).any()):
-        raise ValueError("nu has a negative or non-finite mass: give masses >= 0")
-    if abs(total - 1) > 1e-4:
-        raise ValueError(f"nu sums to {total:.6g}: divide it by its sum")
-    if bool(((nu > 0) & (nu < tiny)).any()):
-        raise ValueError(f"nu has a positive mass below {tiny:.1e}: set it to 0 or use float64")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from otgrad import checks
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
 
@@ -39,11 +41,12 @@ class PoolSolution:
     newton_steps: int
 
 
+@torch.no_grad()
 def solve_pool(
-    x: Tensor,
-    weights: Tensor | None,
-    y: Tensor,
-    nu: Tensor | None,
+    x: Any,
+    weights: Any,
+    y: Any,
+    nu: Any,
     lam: float,
     cost: str | float | Cost = "sqeuclidean",
     tol: float = 1e-10,
@@ -54,9 +57,9 @@ def solve_pool(
     primal cost of the rounded plan exceeds F(psi) by less than 1e-4 of the value (or 1e-8 of the cost's spread).
 
     Args:
-        x: pool (b, d).
+        x: pool (b, d), a tensor or an array.
         weights: its masses (b,), or None for uniform.
-        y: atoms (n, d).
+        y: atoms (n, d), a tensor or an array.
         nu: their masses (n,), zeros allowed, or None for uniform.
         lam: regularisation >= 0, in units of the cost.
         cost: ground cost.
@@ -70,12 +73,11 @@ def solve_pool(
         FloatingPointError: if points are so far apart that their cost overflows.
         RuntimeError: if Newton's method does not reach tol.
     """
-    if not 0 <= lam < math.inf:
-        raise ValueError(f"lam = {lam}: give a finite number >= 0")
-    source = DiscreteMeasure.from_atoms(x.double(), weights)
-    target = DiscreteMeasure.from_atoms(y.double(), nu)
-    if source.y.shape[1] != target.y.shape[1]:
-        raise ValueError(f"x is {source.y.shape[1]} wide and y {target.y.shape[1]}: give points of one space")
+    lam, tol = checks.number("lam", lam), checks.number("tol", tol)
+    source, target = _law("x", x, "weights", weights), _law("y", y, "nu", nu)
+    if source.y.shape[1] != target.y.shape[1] or source.y.device != target.y.device:
+        found = (f"{source.y.shape[1]} wide on {source.y.device}", f"{target.y.shape[1]} on {target.y.device}")
+        raise ValueError(f"x is {found[0]} and y {found[1]}: give points of one space")
     matrix = Cost.from_name(cost).matrix(source.positive.y, target.positive.y)
     if not bool(torch.isfinite(matrix).all()):
         raise FloatingPointError("the cost is not finite: rescale the points, or lower the step on theta")
@@ -87,9 +89,15 @@ def solve_pool(
         psi, steps, gap = pair.solve_unregularised()
         error = math.nan
     value = pair.semidual(psi, lam)[0]
-    full = torch.zeros(target.n, dtype=torch.float64, device=y.device)
+    full = torch.zeros(target.n, dtype=torch.float64, device=target.y.device)
     full[target.nu > 0] = psi
     return PoolSolution(target.center(full), value, error, gap, steps)
+
+
+def _law(points: str, x: Any, masses: str, weights: Any) -> DiscreteMeasure:
+    """Read one of the two laws, in float64 and without a graph; the names are those of the arguments."""
+    x = checks.cloud(points, x).detach().double()
+    return DiscreteMeasure(x, checks.masses(masses, weights, len(x), x.device).detach())
 
 
 class _Pair:

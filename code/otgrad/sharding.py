@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from otgrad import checks
+from otgrad.kept import kept, stamp
 from otgrad.measures import DiscreteMeasure
 
 
@@ -125,11 +128,24 @@ class Shard(DiscreteMeasure):
             raise ValueError("a process holds no atom of positive mass: deal the atoms out otherwise or use fewer")
 
     @classmethod
-    def of(cls, y: Tensor, team: Team, nu: Tensor | None = None, unit: float = 1.0) -> Shard:
+    def of(cls, y: Any, team: Team, nu: Any = None, unit: float = 1.0) -> Shard:
         """Build from this process's atoms (n_r, d) and masses (n_r,) up to one factor for all (None: uniform)."""
-        nu = torch.ones(y.shape[:1], dtype=torch.float64, device=y.device) if nu is None else nu.double()
+        y = checks.atoms(y)
+        nu = torch.ones(y.shape[:1], dtype=torch.float64) if nu is None else checks.numbers("nu", nu)
+        nu = nu.to(y.device, torch.float64)
         masses = nu / team.total(nu.sum())
         return cls(y, masses.to(torch.float64 if y.dtype == torch.float64 else torch.float32), unit, team=team)
+
+    @property
+    def now(self) -> Shard:
+        """This law: the processes would have to agree on another.
+
+        Raises:
+            ValueError: if y was changed in place.
+        """
+        if stamp(self.y) != self.__dict__["_stamp"]:
+            raise ValueError("y was changed in place: build the shards anew, on every process")
+        return self
 
     @cached_property
     def counts(self) -> Tensor:
@@ -150,7 +166,7 @@ class Shard(DiscreteMeasure):
         """
         raise TypeError("a Shard holds a part of the atoms: use psi_step, x_grad or local")
 
-    @cached_property
+    @kept
     def local(self) -> DiscreteMeasure:
         """This process's atoms as a law of their own, of mass 1."""
         return DiscreteMeasure.from_atoms(self.y, self.nu, self.unit)
@@ -165,17 +181,17 @@ class Shard(DiscreteMeasure):
         """Place of this process's first atom among all."""
         return int(self.counts[: self.team.rank, 0].sum())
 
-    @cached_property
+    @kept
     def mean_square(self) -> float:
         """sum_j nu_j ||y_j||^2 over the whole law."""
         return float(self.total(torch.dot(self.nu, self.y_sq)))
 
-    @cached_property
+    @kept
     def support(self) -> Tensor | None:
         """Indices of this process's atoms with positive mass, or None if that is all of every process's."""
         return None if torch.equal(*self.counts.T) else torch.nonzero(self.nu).squeeze(1)
 
-    @cached_property
+    @kept
     def positive(self) -> Shard:
         """The same law without its atoms of zero mass."""
         if self.support is None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from otgrad import checks
 from otgrad.measures import BLOCK, DiscreteMeasure
 
 CHUNK_BYTES = 2**24  # of atoms read at once
@@ -46,8 +49,25 @@ class AtomsFile:
             if self.path.stat().st_size < self._start + shape[0] * self._row:
                 raise ValueError(f"{path}: the file ends before its {shape[0]} atoms do; write it again")
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)  # never written to
+            self._as_opened = _state_of(os.fstat(stream.fileno()))
         flat = np.frombuffer(self._map, dtype, shape[0] * shape[1], self._start)
-        self.y = torch.from_numpy(flat).view(shape)
+        with torch.inference_mode(False):  # what is made in that mode would have to be copied
+            self.y = torch.from_numpy(flat).view(shape)
+
+    def check(self) -> None:
+        """Refuse a file that was written to since it was opened: parts of it may be mapped as they were.
+
+        Another file that has taken its place, as careful programs write, does no harm, nor does its removal.
+
+        Raises:
+            ValueError: if it was.
+        """
+        try:
+            found = _state_of(self.path.stat())
+        except OSError:
+            return
+        if found[:2] == self._as_opened[:2] and found != self._as_opened:
+            raise ValueError(f"{self.path}: written to since it was opened; open it again")
 
     def forget(self, rows: slice) -> None:
         """Give the memory of some rows back to the system, which may keep them as a cache of the file."""
@@ -56,6 +76,10 @@ class AtomsFile:
         first, last = -(-first // page) * page, last // page * page
         if last > first:
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _state_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,17 +93,21 @@ class StreamedMeasure(DiscreteMeasure):
     file: AtomsFile = field(kw_only=True)
 
     @classmethod
-    def open(cls, path: Path, nu: Tensor | None = None, unit: float = 1.0) -> StreamedMeasure:
+    def open(cls, path: str | Path, nu: Any = None, unit: float = 1.0) -> StreamedMeasure:
         """Build the law from an .npy file of atoms (n, d) and masses (n,) of any positive total (None: uniform).
 
         Raises:
             ValueError: if the file or the masses cannot be used.
             OSError: if the file cannot be opened.
         """
-        file = AtomsFile(path)
-        masses = torch.ones(len(file.y), dtype=torch.float64) if nu is None else nu.double()
+        file = AtomsFile(Path(path))
+        masses = checks.masses("nu", nu, len(file.y), file.y.device)
         dtype = torch.float64 if file.y.dtype == torch.float64 else torch.float32
-        return cls(file.y, (masses / masses.sum()).to(dtype), unit, file=file)
+        return cls(file.y, masses.to(dtype), unit, file=file)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by the file's path: it is opened again, and must then be there."""
+        return _opened, (self.file.path, self.nu, self.unit)
 
     def __post_init__(self) -> None:
         """Check all but what would need the atoms in memory; refuse masses of zero."""
@@ -113,6 +141,7 @@ class StreamedMeasure(DiscreteMeasure):
             yield k, self.chunks[k], DiscreteMeasure.from_atoms(y, self.nu[self.chunks[k]], self.unit)
 
     def _copy(self, k: int) -> Tensor:
+        self.file.check()
         y = self.y[self.chunks[k]].clone()
         self.file.forget(self.chunks[k])
         return y
@@ -131,3 +160,8 @@ class StreamedMeasure(DiscreteMeasure):
         for _, y in self.read(range(len(self.chunks))):
             for part in y.split(BLOCK):
                 yield self.unit * part.to(self.nu.dtype)
+
+
+def _opened(path: Path, nu: Tensor, unit: float) -> StreamedMeasure:
+    file = AtomsFile(path)
+    return StreamedMeasure(file.y, nu, unit, file=file)

@@ -230,8 +230,9 @@ def test_refused_problems(options):
     [
         (torch.zeros(5, 3).double(), "points have shape (5, 3): give a tensor (b, 2)"),
         (torch.zeros(2).double(), "points have shape (2,)"),
-        (np.zeros((5, 2)), "points have shape (5, 2): give a tensor"),
-        ([[0.0, 0.0]], "points have shape ()"),
+        (np.zeros((5, 3)), "points have shape (5, 3): give a tensor (b, 2)"),
+        (np.zeros((5, 2), np.float32), "points are torch.float32 on cpu: give torch.float64 on cpu"),
+        ([[0.0, 0.0]], "points are of type list: give a tensor or an array"),
         (torch.zeros(5, 2), "points are torch.float32 on cpu: give torch.float64 on cpu"),
     ],
 )
