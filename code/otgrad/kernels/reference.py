@@ -134,17 +134,25 @@ def _shifted_exp(scores: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     digits that -lam log(1 - small) would lose.
     """
     top = scores.amax(dim=1, keepdim=True)
-    narrow = bool((top.squeeze(1) - scores.amin(dim=1)).amax() <= 1)
+    narrow = top.squeeze(1) - scores.amin(dim=1) <= 1
     scores.sub_(top)
-    if narrow:
-        excess = scores.expm1_() @ nu
-        e = scores.add_(1)
-        return top.squeeze(1) + excess.log1p(), e, 1 + excess
+    if bool(narrow.all()):
+        return _narrow_exp(scores, top, nu)
+    kept = scores[narrow] if bool(narrow.any()) else None  # else a point far away would cost the others those digits
     # Clamped at 70% of the way to underflow: subnormals make exp thirty times slower on some CPUs, and 1e-27
     # (float32) of the largest term is far below rounding.
     e = scores.clamp_(min=0.7 * math.log(torch.finfo(scores.dtype).tiny)).exp_()
     z = e @ nu
-    return top.squeeze(1) + z.log(), e, z
+    log_z = top.squeeze(1) + z.log()
+    if kept is not None:
+        log_z[narrow], e[narrow], z[narrow] = _narrow_exp(kept, top[narrow], nu)
+    return log_z, e, z
+
+
+def _narrow_exp(scores: Tensor, top: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for scores within 1 of their maximum, top (b, 1), which is already taken off."""
+    excess = scores.expm1_() @ nu
+    return top.squeeze(1) + excess.log1p(), scores.add_(1), 1 + excess
 
 
 def _pair_grad(x: Tensor, y: Tensor, cost: Cost) -> Tensor:
