@@ -29,8 +29,8 @@ def library() -> ctypes.CDLL:
     """Load the compiled kernel, compiling it first if this source was not compiled on this machine before.
 
     The library is kept in $OTGRAD_CACHE, else $XDG_CACHE_HOME/otgrad, else ~/.cache/otgrad (about 40 KiB), with its
-    checksum at the end, without which it is compiled anew; with no place to write, in a temporary folder. $CXX names the
-    compiler (else g++, c++ or clang++).
+    checksum at the end: what does not agree is compiled anew. With no place to write, in a temporary folder. $CXX names
+    the compiler (else g++, c++ or clang++).
 
     Raises:
         UnavailableError: on another processor or system, without a compiler, or if it fails.

@@ -153,7 +153,9 @@ class _Step:
             )[0]
 
     def _add(self, x: Tensor, rows: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Put bias plus the products of x (b', d), or these beside what is there, into rows (6 ceil(b' / 6),) of scores.
+        """Put bias plus the products of x (b', d), or these beside what is there, into some rows of the scores.
+
+        rows: which (6 ceil(b' / 6),); beyond b' any.
 
         Returns:
             what is left of x, the largest coordinate of that (b',), and a bound of the products (b',).

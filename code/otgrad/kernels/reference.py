@@ -168,8 +168,30 @@ def _mean_grad(x: Tensor, law: DiscreteMeasure, pi: Tensor, cost: Cost) -> Tenso
     """sum_j pi_ij grad_x c(x_i, y_j) (b, d); pi (b, n) is overwritten."""
     if cost.p == 2:
         return 2 / cost.scale * (x - _weighted_sum(pi, law))
-    pi.mul_(_norm_power(cost.distances(x, law.points), cost))
-    return x * pi.sum(1, keepdim=True) - _weighted_sum(pi, law)
+    distances = cost.distances(x, law.points)
+    pulls = _close_pulls(x, law, pi, distances, cost)
+    pi.mul_(_norm_power(distances, cost))
+    if pulls is not None:
+        pi.masked_fill_(_close(x, distances), 0)
+    grads = x * pi.sum(1, keepdim=True) - _weighted_sum(pi, law)
+    return grads if pulls is None else grads.add_(pulls)
+
+
+def _close(x: Tensor, distances: Tensor) -> Tensor:
+    """Where x_i - sum_j of a few y_j would keep less than half of the digits (b, n)."""
+    return distances < math.sqrt(torch.finfo(x.dtype).eps) * torch.linalg.vector_norm(x, dim=1, keepdim=True)
+
+
+def _close_pulls(x: Tensor, law: DiscreteMeasure, pi: Tensor, distances: Tensor, cost: Cost) -> Tensor | None:
+    """The part of sum_j pi_ij grad_x c(x_i, y_j) (b, d) that is of close pairs, one by one; None without any."""
+    total = None
+    for rows in row_tiles(len(x), law.n, HEIGHTS_ELEMENTS):
+        pairs = _close(x[rows], distances[rows]).nonzero()
+        for part in pairs.split(max(1, HEIGHTS_ELEMENTS // x.shape[1])) if len(pairs) > 0 else ():
+            i, j = (part + part.new_tensor([rows.start, 0])).unbind(1)
+            total = torch.zeros_like(x) if total is None else total
+            total.index_add_(0, i, pi[i, j, None] * _pair_grad(x[i], law.points_at(j), cost))
+    return total
 
 
 def _weighted_sum(pi: Tensor, law: DiscreteMeasure) -> Tensor:
