@@ -1,6 +1,7 @@
 # The resolved settings, and which files a rule's result depends on.
 import ast
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def figure(name):
     return multiext(f"figures/{name}", ".svg", ".pdf", ".png")
 
 
+def alternatives(names):
+    """A wildcard's constraint, a regular expression: one of these names, whatever signs they hold."""
+    return "|".join(map(re.escape, names))
+
+
 CATEGORIES = {}  # figure: the paper it belongs to
 
 
@@ -91,7 +97,7 @@ def run_configs(lams=None):
     """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
     arms = []
     for k, generator in enumerate(SETTINGS.generators):
-        own = lams or (PRESET["dcgan_lams"] if generator == "dcgan" and config["lams"] is None else SETTINGS.lams)
+        own = lams or (PRESET["dcgan_lams"] if generator == "dcgan" and SETTINGS.asked["lams"] is None else SETTINGS.lams)
         arms.append({"generator": generator, "lam": list(map(float, own)), "seed": SEEDS if k == 0 else SEEDS[:1]})
     return named_runs(arms)
 

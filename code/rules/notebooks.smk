@@ -27,7 +27,7 @@ rule notebook:
     benchmark:
         "results/benchmarks/notebook/{name}.tsv"
     wildcard_constraints:
-        name="|".join(NOTEBOOK_RESULTS),
+        name=alternatives(NOTEBOOK_RESULTS),
     conda:
         ENVIRONMENT
     message:

@@ -23,7 +23,7 @@ rule train_adaptation:
     benchmark:
         "results/benchmarks/train_adaptation/{arm}.tsv"
     wildcard_constraints:
-        arm="|".join(ADAPTATION_ARMS),
+        arm=alternatives(ADAPTATION_ARMS),
     conda:
         ENVIRONMENT
     threads: SETTINGS.threads
@@ -77,7 +77,7 @@ rule train_generation:
     benchmark:
         "results/benchmarks/train_generation/{arm}.tsv"
     wildcard_constraints:
-        arm="|".join(GENERATION_ARMS),
+        arm=alternatives(GENERATION_ARMS),
     conda:
         ENVIRONMENT
     threads: SETTINGS.threads

@@ -24,7 +24,7 @@ rule train_planar:
     benchmark:
         "results/benchmarks/train_planar/{arm}.tsv"
     wildcard_constraints:
-        arm="|".join(PLANAR_ARMS),
+        arm=alternatives(PLANAR_ARMS),
     priority: 1  # the longest jobs: begun last, one of them would run on alone
     conda:
         ENVIRONMENT
