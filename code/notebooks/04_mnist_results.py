@@ -50,7 +50,7 @@ dataset = read_json("results/data/dataset.json")
 verdicts = [entry for entry in read_json("results/claims.json") if entry["id"].startswith("A-smoothing")]
 lists = [part.split(":")[0] for entry in verdicts for part in entry["evidence"].split("lam ")[1:]]
 judged = {lam for text in lists for lam in text.split(", ")}
-plain = re.compile(r"ot-[a-z]+-lam[\d.e-]+-s\d+")  # the names of variants go on
+plain = re.compile(r"ot-[a-z]+-lam[\d.e+-]+-s\d+")  # the names of variants go on
 runs = [read_run(path.parent) for path in RUNS.glob("*/run.json") if plain.fullmatch(path.parent.name)]
 runs = sorted((run for run in runs if f"{run['lam']:.3g}" in judged), key=lambda run: run["lam"])
 
@@ -95,7 +95,7 @@ for generator in generators:
         panel.set_ylabel(f"$\\lambda$ = {run['lam']:g}", rotation=0, ha="right", va="center")
         panel.set(xticks=[], yticks=[])
         panel.spines[:].set_visible(False)
-    fig.suptitle(f"{generator.upper()}, {dataset['label']}", fontsize=9)
+    fig.suptitle(f"{generator.upper()}, {dataset['label']}", fontsize=9, parse_math=False)
     plt.show()
 
 fig, axes = plt.subplots(1, 3, figsize=(8.8, 2.8))

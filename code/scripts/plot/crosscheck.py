@@ -81,6 +81,6 @@ def label(solver):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        name = style.read_json(smk.input.dataset)["label"]
+        name = style.literal(style.read_json(smk.input.dataset)["label"])
         text = f"instance 4: {name}, preset {smk.params.preset}"
         draw(smk.input.potentials, smk.input.trace, smk.output, text)
