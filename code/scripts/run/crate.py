@@ -8,6 +8,7 @@ same files give the same bytes.
 import subprocess
 import tempfile
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
@@ -22,7 +23,7 @@ FOLDERS = ("code", "config", "paper", "profiles", "tests", "figures/reference") 
 TOP = ("Snakefile", "README.md", "LICENSE", "CITATION.cff", "codecheck.yml", "pyproject.toml", "requirements.lock")
 TOP += ("environment.yml",)
 OTHERS = ("results/data/", "results/runs/adaptation/", "results/runs/generation/")  # their .npz hold others' images
-OTHERS += ("results/evaluation/pictures/",)
+PICTURES = "results/evaluation/*/pictures/*"  # as do these
 MOST = 2_000_000  # bytes of an .npz that is taken along; larger ones are named with their hash
 FORMATS = {
     ".csv": "text/csv",
@@ -75,7 +76,8 @@ def crate(record_path, pages, output):
 def included(path, size):
     """Whether a result is taken along: neither the images, nor weights, nor large samples."""
     if path.endswith(".npz"):
-        return not path.startswith(OTHERS) and size < MOST
+        shows = path.startswith(OTHERS) or fnmatch(path, PICTURES)
+        return not shows and size < MOST
     return not path.endswith(".pt") and not path.startswith("checkpoints/")
 
 
