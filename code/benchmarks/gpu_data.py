@@ -28,7 +28,11 @@ from otgrad.usps import load_usps
 WHEELS = ("tqdm==4.67.1", "filelock==3.20.0", "flash-sinkhorn==0.4.1", "pykeops==2.3", "keopscore==2.3")
 PRESET = Path(__file__).parents[2] / "config/presets/paper.yaml"
 LIMIT = 40 * 2**20  # bytes of wheels
-NEEDED = {"data/train.npz": "train.npz", "data/test.npz": "test.npz", "evaluation/laptop/classifier.pt": "classifier.pt"}
+NEEDED = {
+    "data/train.npz": "train.npz",
+    "data/test.npz": "test.npz",
+    "evaluation/laptop/classifier.pt": "classifier.pt",
+}
 
 
 def pack(results: Path, out: Path, data_dir: str | None) -> list[str]:

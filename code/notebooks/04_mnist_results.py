@@ -22,7 +22,9 @@ ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / 
 plt.style.use(ROOT / "code/notebooks/style.mplstyle")
 PLACES = json.loads(os.environ.get("OTGRAD_PLACES", "{}"))  # said by the workflow; by hand, the newest
 DATA = PLACES.get("data", "results/data")
-RECORDS = sorted(ROOT.glob(f"{PLACES.get('images', 'results/runs/images/*')}/*/run.json"), key=lambda p: p.stat().st_mtime)
+RECORDS = sorted(
+    ROOT.glob(f"{PLACES.get('images', 'results/runs/images/*')}/*/run.json"), key=lambda p: p.stat().st_mtime
+)
 RUNS = RECORDS[-1].parents[1]
 
 
