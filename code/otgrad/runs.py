@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 CHECKPOINT_FORMAT = 4
-_RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "pot", "matplotlib", "snakemake")
+_RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "scipy", "scikit-learn", "pot", "matplotlib", "typst", "snakemake")
 
 
 class RunError(Exception):

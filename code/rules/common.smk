@@ -2,12 +2,14 @@
 import ast
 import json
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
 
 import yaml
 
+from otgrad.places import digest, place_of_images, tag, wanted_images
 from otgrad.runs import OTConfig
 from otgrad.settings import ConfigError, expand_arms, resolve
 
@@ -32,6 +34,14 @@ try:
 except ConfigError as error:
     raise SystemExit(str(error))
 PRESET = SETTINGS.values
+DATA, ASKED = place_of_images(ROOT, wanted_images(SETTINGS))
+config["data_dir"] = SETTINGS.data_dir  # as the scripts read it: where images come from changes nothing in them
+# What decides a training or a score beside what its own name says; a look with others goes to a folder beside.
+IMAGE_KEYS = ("n_train", "batch_size", "outer_steps", "inner_steps", "lr_theta", "step_rule", "step_c")
+IMAGE_TAG = tag(SETTINGS, IMAGE_KEYS, seed=False, images=DATA)
+SCORE_TAG = tag(SETTINGS, IMAGE_KEYS, images=DATA)
+PRESET_TAG = tag(SETTINGS, images=DATA)
+PLANAR_TAG = tag(SETTINGS, ("planar_seeds", "planar_batch", "planar_steps"))
 
 if workflow.is_main_process:
     for note in SETTINGS.notes:
@@ -79,6 +89,11 @@ def figure(name):
     return multiext(f"figures/{name}", ".svg", ".pdf", ".png")
 
 
+def alternatives(names):
+    """A wildcard's constraint, a regular expression: one of these names, whatever signs they hold."""
+    return "|".join(map(re.escape, names))
+
+
 CATEGORIES = {}  # figure: the paper it belongs to
 
 
@@ -103,7 +118,7 @@ def run_configs(lams=None):
     """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
     arms = []
     for k, generator in enumerate(SETTINGS.generators):
-        own = lams or (PRESET["dcgan_lams"] if generator == "dcgan" and config["lams"] is None else SETTINGS.lams)
+        own = lams or (PRESET["dcgan_lams"] if generator == "dcgan" and SETTINGS.asked["lams"] is None else SETTINGS.lams)
         arms.append({"generator": generator, "lam": list(map(float, own)), "seed": SEEDS if k == 0 else SEEDS[:1]})
     return named_runs(arms)
 
