@@ -118,7 +118,9 @@ def run_configs(lams=None):
     """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
     arms = []
     for k, generator in enumerate(SETTINGS.generators):
-        own = lams or (PRESET["dcgan_lams"] if generator == "dcgan" and SETTINGS.asked["lams"] is None else SETTINGS.lams)
+        own = lams or (
+            PRESET["dcgan_lams"] if generator == "dcgan" and SETTINGS.asked["lams"] is None else SETTINGS.lams
+        )
         arms.append({"generator": generator, "lam": list(map(float, own)), "seed": SEEDS if k == 0 else SEEDS[:1]})
     return named_runs(arms)
 
