@@ -47,13 +47,17 @@ class DiscreteMeasure:
             raise ValueError(f"unit = {self.unit}: give a positive finite number")
         if self.nu.shape != (self.n,):
             raise ValueError(f"nu has shape {tuple(self.nu.shape)}: give one mass per atom, ({self.n},)")
-        if not all(math.isfinite(float(block.sum())) for block in self.blocks()):  # isfinite(y) would copy y
+        if self.nu.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"nu has dtype {self.nu.dtype}: give masses in float32 or float64")
+        if not all(_finite(block) for block in self.blocks()):
             raise ValueError("y has entries that are not finite: remove or repair those atoms")
         _check_masses(self.nu, float(self.total(self.nu.double().sum())))
 
     @classmethod
     def from_atoms(cls, y: Tensor, nu: Tensor | None = None, unit: float = 1.0) -> DiscreteMeasure:
         """Build the measure from atoms (n, d) and masses (n,) of any positive total (None: uniform)."""
+        if y.ndim != 2 or 0 in y.shape:
+            raise ValueError(f"y has shape {tuple(y.shape)}: give n >= 1 atoms as (n, d)")
         if nu is None:
             nu = torch.ones(y.shape[:1], dtype=torch.float64, device=y.device)
         nu = torch.as_tensor(nu, dtype=torch.float64, device=y.device)
@@ -143,6 +147,11 @@ class DiscreteMeasure:
         """Fix the gauge: shift psi (n,) so that `<nu, psi> = 0`, and set it to 0 where there is no mass."""
         shifted = psi - self.mean(psi)
         return shifted if self.support is None else torch.where(self.nu > 0, shifted, 0.0)
+
+
+def _finite(block: Tensor) -> bool:
+    """Tell whether all entries are finite; the sum, which needs no second array, tells it unless it overflows."""
+    return math.isfinite(float(block.sum())) or bool(torch.isfinite(block).all())
 
 
 def _check_masses(nu: Tensor, total: float) -> None:

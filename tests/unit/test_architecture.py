@@ -43,7 +43,7 @@ ROOMS = {
     "block_ascent": {"costs", "measures", "ctransform", "asgd"},
     "active_set": {"ctransform", "block_ascent"},
     "certificate": {"costs", "measures", "ctransform", "semidual", "kernels.reference"},
-    "fixed_source": {"costs", "measures", "semidual", "block_ascent", "active_set", "certificate"},
+    "fixed_source": {"costs", "measures", "asgd", "semidual", "block_ascent", "active_set", "certificate", "pool"},
     "ctransform": {"costs", "measures", "kernels.dispatch", "kernels.memory", "kernels.mixture", "kernels.reference"}
     | {"sharding", "streaming"},
     "semidual": {"costs", "measures", "ctransform"},
