@@ -17,7 +17,8 @@ _DIRECT_DISTANCE_MAX_DIM = 16  # below, differences are formed one by one: no ca
 _DIFFERENCES = 2**22  # coordinates of differences held at once
 _CLOSE = 0.15  # of ||x||: below, a distance from a matrix product has lost two digits and is formed again
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def without_autocast(function: Callable[P, T]) -> Callable[P, T]:

@@ -187,7 +187,7 @@ class _Pair:
     def solve_unregularised(self, aim: float) -> tuple[Tensor, int, float]:
         """Lower lam until the duality gap of the hard transform meets the aim; return psi (n,), step count, gap."""
         small = self if len(self.nu) <= len(self.w) else self.transposed()
-        u, steps, gap, bound = torch.zeros_like(small.nu), 0, math.inf, 0.0
+        u, psi, steps, gap, bound = torch.zeros_like(small.nu), torch.zeros_like(self.nu), 0, math.inf, 0.0
         for lam in _stages(self.spread, UNREGULARISED * self.spread):
             u, used = small.newton(u, lam, 1e-6)  # times the spread: below 1e-4 of a value that is small
             steps += used
