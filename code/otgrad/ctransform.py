@@ -215,8 +215,9 @@ def _by_chunk(
 
 
 def _usable(lam: float, psi: Tensor) -> float:
-    """Lam, or 0 where psi / lam would overflow: the hard transform is then the same up to rounding."""
-    return lam if lam > torch.finfo(psi.dtype).tiny ** 0.8 else 0.0
+    """Lam within what psi's dtype holds; 0 where psi / lam would overflow: the hard transform is then the same."""
+    info = torch.finfo(psi.dtype)
+    return min(lam, info.max**0.8) if lam > info.tiny**0.8 else 0.0
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -47,7 +47,8 @@ ROOMS = {
     "block_ascent": {"costs", "measures", "ctransform", "asgd"},
     "active_set": {"ctransform", "block_ascent"},
     "certificate": {"costs", "measures", "ctransform", "semidual", "kernels.reference"},
-    "fixed_source": {"checks", "costs", "measures", "semidual", "block_ascent", "active_set", "certificate"},
+    "fixed_source": {"asgd", "checks", "costs", "measures", "semidual", "block_ascent", "active_set", "certificate"}
+    | {"pool"},
     "ctransform": {"costs", "measures", "kernels.dispatch", "kernels.memory", "kernels.mixture", "kernels.reference"}
     | {"derivatives", "sharding", "streaming"},
     "semidual": {"costs", "measures", "ctransform"},
