@@ -38,8 +38,8 @@ class OnAtoms(nn.Module):
         if isinstance(y, DiscreteMeasure):
             if nu is not None or unit != 1:
                 raise ValueError("nu and unit are those of the measure y: leave them out")
-            self._law, y = y, None
-        self._hold("y", None if y is None else _read_atoms(y))
+            self._law = y
+        self._hold("y", None if self._law is not None else _read_atoms(y))
         self._hold("nu", None if nu is None else checks.numbers("nu", nu))
         _warn_if_far_from_origin(self.target)
 

@@ -163,8 +163,8 @@ def masses(name: str, value: Any, n: int, device: torch.device) -> Tensor:
     if nu.shape != (n,):
         raise ValueError(f"{name} has shape {tuple(nu.shape)}: give one mass per point, ({n},)")
     total = nu.sum()
-    if not bool(torch.isfinite(total)) or float(total) <= 0:
-        raise ValueError(f"{name} sums to {float(total)}: give masses >= 0 with a positive finite total")
+    if not bool(torch.isfinite(total)) or float(total.detach()) <= 0:
+        raise ValueError(f"{name} sums to {float(total.detach())}: give masses >= 0 with a positive finite total")
     if not bool((nu >= 0).all()):
         raise ValueError(f"{name} has a negative or non-finite mass: give masses >= 0")
     return nu / total

@@ -72,7 +72,7 @@ class Cost:
                 raise ValueError(f"cost = {cost!r}: give 'sqeuclidean', 'euclidean' or an exponent p > 0")
             return cls(p=_NAMED_POWERS[cost])
         try:
-            return cls(p=float(cost))
+            return cls(p=cost if isinstance(cost, bool) else float(cost))
         except TypeError:
             raise ValueError(f"cost is of type {type(cost).__name__}: give a name, an exponent p or a Cost") from None
 

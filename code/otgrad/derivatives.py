@@ -86,10 +86,25 @@ def pull(along: tuple[Tensor, Tensor], at: Triple, psi: Tensor, lam: float, cost
     with torch.autocast(x.device.type, enabled=False):
         for rows in _tiles(len(x), len(y)):
             given = partial(transform, psi=psi, lam=lam, cost=cost)
-            pullback = torch.func.vjp(given, x[rows], y, nu)[1]
-            of_x, of_y, of_nu = pullback((v[rows], u[rows]))
+            of_x, of_y, of_nu = _pull_tile(given, (x[rows], y, nu), (v[rows], u[rows]))
             xs, ys, nus = [*xs, of_x], ys + of_y, nus + of_nu
     return torch.cat(xs), ys, nus
+
+
+def _pull_tile(given: Callable[..., tuple[Tensor, Tensor]], at: Triple, along: tuple[Tensor, Tensor]) -> Triple:
+    """Gradients of <along, given(*at)>, with a graph where one is wanted.
+
+    Outside of torch.func plain autograd of a scalar serves: all else, at its first call, imports for seconds.
+    """
+    if _levels():
+        return torch.func.vjp(given, *at)[1](along)
+    wanted = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaves = [t if wanted and t.requires_grad else t.detach().requires_grad_() for t in at]
+        values, slopes = given(*leaves)
+        whole = (along[0] * values).sum() + (along[1] * slopes).sum()
+        found = torch.autograd.grad(whole, leaves, create_graph=wanted, materialize_grads=True)
+    return found[0], found[1], found[2]
 
 
 def push(along: Triple, at: Triple, psi: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:
@@ -181,7 +196,11 @@ def differentiable(x: Tensor, y: Tensor | None, nu: Tensor | None, psi: Tensor, 
 
 def _refuse_nested_forward_mode() -> None:
     """Refuse jacfwd of jacfwd: through functions like these torch silently gives it 0 (its issue 197867)."""
-    functorch: Any = torch._C._functorch  # type: ignore[attr-defined]
-    levels = [level.key() for level in functorch.get_interpreter_stack() or ()]
-    if levels.count(functorch.TransformType.Jvp) > 1:
+    if [level.name for level in _levels()].count("Jvp") > 1:
         raise NotImplementedError("forward mode within forward mode, which torch gets wrong: use jacrev for the inner")
+
+
+def _levels() -> list[Any]:
+    """Kinds of the transforms of torch.func that are at work, from the outermost."""
+    stack = torch._C._functorch.get_interpreter_stack()  # type: ignore[attr-defined]
+    return [level.key() for level in stack or ()]
