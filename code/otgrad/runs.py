@@ -17,7 +17,7 @@ import torch
 from otgrad.variants.settings import Variant
 
 CHECKPOINT_FORMAT = 4
-_RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "pot", "matplotlib", "snakemake")
+_RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "scipy", "scikit-learn", "pot", "matplotlib", "typst", "snakemake")
 
 
 class RunError(Exception):

@@ -30,6 +30,7 @@ class Settings:
         generators: "mlp" and / or "dcgan".
         asked: the user's configuration, every value as it was meant.
         values: the remaining keys of the preset, overridden by the user's.
+        changed: what of `values` is not the preset's own.
         notes: lines to tell the user about choices made for them.
     """
 
@@ -43,6 +44,7 @@ class Settings:
     generators: tuple[str, ...]
     asked: Mapping[str, Any]
     values: Mapping[str, Any]
+    changed: Mapping[str, Any]
     notes: tuple[str, ...]
 
 
@@ -88,6 +90,7 @@ def resolve(
         generators=tuple(values["generators"].split(",")),
         asked=config,
         values=values,
+        changed={key: value for key, value in values.items() if value != presets[preset].get(key, value)},
         notes=_notes(config, preset, device, cuda),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from otgrad.places import digest, place_of_images, tag, wanted_images
 from otgrad.runs import OTConfig
 from otgrad.settings import ConfigError, expand_arms, resolve
 
@@ -29,6 +30,14 @@ try:
 except ConfigError as error:
     raise SystemExit(str(error))
 PRESET = SETTINGS.values
+DATA, ASKED = place_of_images(ROOT, wanted_images(SETTINGS))
+config["data_dir"] = SETTINGS.data_dir  # as the scripts read it: where images come from changes nothing in them
+# What decides a training or a score beside what its own name says; a look with others goes to a folder beside.
+IMAGE_KEYS = ("n_train", "batch_size", "outer_steps", "inner_steps", "lr_theta", "step_rule", "step_c")
+IMAGE_TAG = tag(SETTINGS, IMAGE_KEYS, seed=False, images=DATA)
+SCORE_TAG = tag(SETTINGS, IMAGE_KEYS, images=DATA)
+PRESET_TAG = tag(SETTINGS, images=DATA)
+PLANAR_TAG = tag(SETTINGS, ("planar_seeds", "planar_batch", "planar_steps"))
 
 if workflow.is_main_process:
     for note in SETTINGS.notes:

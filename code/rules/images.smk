@@ -1,5 +1,5 @@
 # Algorithm 1 on images, and Figure 2.
-IMAGES = "results/runs/images"
+IMAGES = f"results/runs/images/{IMAGE_TAG}"
 
 
 RUNS = run_configs()

@@ -30,6 +30,8 @@ rule notebook:
         name=alternatives(NOTEBOOK_RESULTS),
     conda:
         ENVIRONMENT
+    params:
+        places={"data": DATA, "images": IMAGES, "planar": PLANAR},
     message:
         "Execute notebook {wildcards.name}"
     script:

@@ -2,7 +2,7 @@
 from otgrad.adaptation import AdaptationConfig
 from otgrad.generation import GenerationConfig
 
-ADAPTATION, GENERATION = "results/runs/adaptation", "results/runs/generation"
+ADAPTATION, GENERATION = (f"results/runs/{kind}/{PRESET_TAG}" for kind in ("adaptation", "generation"))
 ADAPTATION_ARMS = {AdaptationConfig(**arm).name(): arm for arm in expand_arms(PRESET["adaptation"])}
 GENERATION_ARMS = {GenerationConfig(**arm).name(): arm for arm in expand_arms(PRESET["generation"])}
 

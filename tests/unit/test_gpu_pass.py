@@ -231,7 +231,7 @@ def test_what_was_packed_is_what_the_pass_reads(tmp_path):
     images, labels = np.full((3, 28, 28), 9, np.uint8), np.arange(3)
     for part in ("train", "test"):
         np.savez(results / f"data/{part}.npz", images=images, labels=labels)
-    torch.save({}, results / "evaluation/classifier.pt")
+    torch.save({}, results / "evaluation/laptop/classifier.pt")
     said = gpu_data.pack(results, out, None)
     assert [line.partition(":")[0] for line in said] == ["arms.json", "classifier.pt", "test.npz", "train.npz"]
     with np.load(out / "train.npz") as kept:

@@ -70,5 +70,5 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         torch.set_num_threads(1)
-        chosen = (smk.input.train, smk.input.test, smk.input.record, smk.params.data_dir, default_cache())
+        chosen = (smk.input.train, smk.input.test, smk.input.record, smk.config["data_dir"], default_cache())
         prepare(*chosen, smk.output.arrays, smk.output.record)
