@@ -226,7 +226,7 @@ def test_packing_wants_the_results_and_names_their_command(tmp_path):
 
 def test_what_was_packed_is_what_the_pass_reads(tmp_path):
     results, out = tmp_path / "results", tmp_path / "out"
-    for folder in ("data", "evaluation"):
+    for folder in ("data", "evaluation/laptop"):
         (results / folder).mkdir(parents=True)
     images, labels = np.full((3, 28, 28), 9, np.uint8), np.arange(3)
     for part in ("train", "test"):
