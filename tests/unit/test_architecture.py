@@ -92,6 +92,7 @@ ROOMS = {
     "stacked": set(),
     "planar_kinds": {"experiments", "networks", "planar", "potentials", "stacked"},
     "planar_stacked": {"evaluate", "networks", "planar", "planar_kinds"},
+    "places": {"settings"},
     "downloads": {"images"},
     "mnist": {"downloads", "images"},
     "usps": {"downloads", "images"},
