@@ -8,7 +8,7 @@ USPS_FILES = [str(path) for path in [Path(SETTINGS.data_dir, "usps/usps.h5")] if
 rule data:
     input:
         code=sources("scripts/run/data.py"),
-        files=lambda wildcards: USER_FILES,  # a function: braces in a name are no wildcards then
+        files=USER_FILES,
     output:
         train=f"{DATA}/train.npz",
         test=f"{DATA}/test.npz",

@@ -68,9 +68,9 @@ def test_images_that_do_not_serve_are_left_alone(tmp_path):
 
 def test_a_file_of_ones_own_goes_by_a_digest(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "cuda_state", lambda: "none")
-    (tmp_path / "a{b} é.npz").touch()
+    (tmp_path / "a $b é.npz").touch()
     monkeypatch.chdir(tmp_path)
-    found = [wanted_images(resolved(dataset=name)) for name in ("a{b} é.npz", str(tmp_path / "a{b} é.npz"))]
+    found = [wanted_images(resolved(dataset=name)) for name in ("a $b é.npz", str(tmp_path / "a $b é.npz"))]
     assert found[0] == found[1]
     assert found[0]["dataset"].startswith("own-")
     assert str(tmp_path) not in str(found)

@@ -44,7 +44,7 @@ def test_from_another_folder_the_remedy_is_said(project, run_snakemake, tmp_path
 
 
 def test_too_few_pictures_stop_the_scores_and_an_odd_name_nothing(project, run_snakemake, tmp_path):
-    own = tmp_path / "a{b} $$in & 'ink' 50% é.npz"
+    own = tmp_path / "a $$in & 'ink' 50% é.npz"
     np.savez(own, images=np.random.default_rng(0).random((60, 4, 4)))
     arguments = ("-n", "--config", "preset=smoke", f"dataset={own}")
     done = run_snakemake(project, "tradeoff", *arguments)
