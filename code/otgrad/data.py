@@ -90,7 +90,8 @@ def _dataset(
 ) -> Dataset:
     if test is None:
         train, test = split_holdout(train, HOLDOUT_FRACTION, seed)
-    if (train.images == train.images[0]).all():
+    others = train if len(train.images) > 1 else test  # of two pictures one is held out
+    if (others.images == train.images[0]).all():
         raise DataError(f"{names['label']}: all pictures to train on are equal; give different ones")
     sha256 = {
         part: hashlib.sha256(images.images.tobytes()).hexdigest() for part, images in (("train", train), ("test", test))

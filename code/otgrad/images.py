@@ -96,6 +96,15 @@ def load_npz(path: Path) -> tuple[ImageSet, ImageSet | None]:
     return train, test
 
 
+def load_part(path: Path) -> ImageSet:
+    """Load a part of a data set, as `save_npz_atomic` wrote it: held out, it may be a single image, or black.
+
+    Raises:
+        DataError: if the file or its images cannot be used.
+    """
+    return _checked_images(path, _npz_fields(path), least=1)
+
+
 def _npz_fields(path: Path) -> dict[str, NDArray[Any]]:
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file; give the path of an existing .npz file")
@@ -110,9 +119,9 @@ def _npz_fields(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path}: cannot be read ({error}); store plain arrays with numpy.savez") from error
 
 
-def _checked_images(path: Path, fields: Mapping[str, NDArray[Any]], prefix: str = "") -> ImageSet:
+def _checked_images(path: Path, fields: Mapping[str, NDArray[Any]], prefix: str = "", least: int = 2) -> ImageSet:
     images, labels = fields[f"{prefix}images"], fields.get(f"{prefix}labels")
-    fault = _image_fault(images)
+    fault = _image_fault(images, least)
     if fault:
         raise DataError(f"{path}: {prefix}images {fault}")
     if images.dtype != np.uint8:
@@ -125,19 +134,19 @@ def _checked_images(path: Path, fields: Mapping[str, NDArray[Any]], prefix: str 
     return ImageSet(images, labels.astype(np.int64))
 
 
-def _image_fault(images: NDArray[Any]) -> str | None:
-    """Say what keeps an array from being at least two grey images, and the remedy; None if nothing does."""
+def _image_fault(images: NDArray[Any], least: int) -> str | None:
+    """Say what keeps an array from being `least` grey images or more, and the remedy; None if nothing does."""
     if images.ndim != 3:
         return f"have shape {images.shape}; give (n, h, w)"
-    if len(images) < 2 or 0 in images.shape:
-        return f"have shape {images.shape}; give at least 2 images of at least 1 pixel"
+    if len(images) < least or 0 in images.shape:
+        return f"have shape {images.shape}; give at least {least} images of at least 1 pixel"
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         return f"have dtype {images.dtype}; store uint8, or float in [0, 1]"
     if not np.isfinite(images).all():
         return "have entries that are not finite; remove or repair those images"
     if images.dtype != np.uint8 and not _in_unit(images):
-        return f"range over [{images.min()}, {images.max()}]; rescale floats to [0, 1]"
-    return None if images.any() else "are zero everywhere; give images with some bright pixel"
+        return f"range over [{float(images.min()):.9g}, {float(images.max()):.9g}]; rescale floats to [0, 1]"
+    return None if images.any() or least == 1 else "are zero everywhere; give images with some bright pixel"
 
 
 def _in_unit(images: NDArray[Any]) -> bool:

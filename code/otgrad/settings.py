@@ -188,7 +188,16 @@ def _resolve_dataset(dataset: str) -> str:
     path = Path(dataset).expanduser()
     if not path.is_file():
         raise ConfigError(f"config: dataset = {dataset!r}: no such file; give the path of a .npz file with images")
+    _refuse_braces("dataset", dataset, str(path))
     return str(path)
+
+
+def _refuse_braces(field: str, given: str, path: str) -> None:
+    """Snakemake takes braces in the name of an input for wildcards, and knows no way to write them."""
+    if set("{}") & set(path):
+        raise ConfigError(
+            f"config: {field} = {given!r}: braces in a path cannot be used here; rename it, or link to it"
+        )
 
 
 def _resolve_data_dir(data_dir: str | None, environ: Mapping[str, str]) -> str:
@@ -200,6 +209,7 @@ def _resolve_data_dir(data_dir: str | None, environ: Mapping[str, str]) -> str:
         raise ConfigError(
             f"config: {field} = {given!r}: no such folder; give the one that holds mnist/*.gz, or unset it"
         )
+    _refuse_braces(field, given, str(folder.resolve()))
     return str(folder.resolve())
 
 

@@ -100,6 +100,7 @@ ROOMS = {
     "stacked": set(),
     "planar_kinds": {"arms", "experiments", "networks", "planar", "potentials", "stacked"},
     "planar_stacked": {"arms", "evaluate", "networks", "planar", "planar_kinds"},
+    "places": {"settings"},
     "downloads": {"images"},
     "mnist": {"downloads", "images"},
     "usps": {"downloads", "images"},

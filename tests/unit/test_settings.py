@@ -116,3 +116,23 @@ def test_what_is_not_meant_is_refused_in_one_line_with_the_value_as_given(change
         resolved(**change)
     assert str(caught.value).startswith(f"config: {field} = {value!r}: give ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a{b}.npz", "{.npz", "a}/b.npz"])
+def test_braces_in_a_path_are_refused_in_one_line(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(ConfigError, match="braces in a path cannot be used here; rename it"):
+        resolved(dataset=str(path))
+    if path.parent != tmp_path:
+        with pytest.raises(ConfigError, match="data_dir = .*: braces"):
+            resolved(data_dir=str(path.parent))
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.npz", "Ba$$in & 'ink' 50%.npz", "a#b.npz", '"quoted".npz', "日本語 é.npz", "[1].npz"]
+)
+def test_other_signs_in_a_name_are_taken(tmp_path, name):
+    (tmp_path / name).touch()
+    assert resolved(dataset=str(tmp_path / name)).dataset == str(tmp_path / name)
