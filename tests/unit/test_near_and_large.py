@@ -93,13 +93,14 @@ def test_squared_distances_in_tiles_are_the_same_with_both_derivatives(elements,
 
 
 class Largest(TorchDispatchMode):
-    """Keeps the number of bytes of the largest tensor that is made."""
+    """Keeps the number of bytes of the largest tensor that is made: its own, of what the kernels keep for the next."""
 
     size = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        stored = [t.untyped_storage().nbytes() for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        tensors = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor) and t.dtype != torch.uint8]
+        stored = [min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors]
         self.size = max([self.size, *stored])
         return out
 
