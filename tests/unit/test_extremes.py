@@ -125,11 +125,11 @@ def test_atoms_of_no_number_are_told_by_their_shape(shape):
 
 @pytest.mark.parametrize("shape", [(0, 3), (3,), ()])
 def test_points_of_no_number_are_told_as_x(shape):
-    with pytest.raises(ValueError, match=r"x has shape .*: give b >= 1 points as \(b, d\)"):
+    with pytest.raises(ValueError, match=r"x has shape .*: give points \(b, d\), b >= 1"):
         solve_pool(torch.zeros(shape), None, torch.zeros(2, 3), None, 0.1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
 def test_masses_of_another_dtype_are_told(dtype):
-    with pytest.raises(ValueError, match="nu has dtype .*: give masses in float32 or float64"):
+    with pytest.raises(ValueError, match="nu is torch.* on cpu: give float32 or float64 on cpu, like y"):
         DiscreteMeasure(torch.zeros(1, 2), torch.ones(1).to(dtype))
