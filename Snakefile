@@ -1,7 +1,17 @@
 # snakemake --cores all reproduces everything: see README.md.
+import os
+import shlex
+
 from snakemake.utils import min_version
 
 min_version("9.18")
+
+# Results lie beside the code that made them: hashes, the commit and links are those of one folder.
+if os.path.realpath(workflow.basedir) != os.path.realpath(os.curdir):
+    raise SystemExit(
+        f"{os.getcwd()}: not the folder of this workflow, where its results go; "
+        f"give --directory {shlex.quote(os.path.realpath(workflow.basedir))}"
+    )
 
 
 configfile: "config/default.yaml"

@@ -1,6 +1,6 @@
 """Pack what the pass over a GPU reads into one folder, small enough to travel: images, classifier, arms, wheels.
 
-uv run snakemake --cores all results/data/train.npz results/evaluation/classifier.pt
+uv run snakemake --cores all results/data/train.npz results/evaluation/laptop/classifier.pt --config preset=laptop
 uv run python code/benchmarks/gpu_data.py [--out gpu-data] [--wheels]
 
 Reads results/ (MNIST is wanted: the digits of a bare clone would be a rehearsal), and data_dir/usps/usps.h5 as the
@@ -28,7 +28,11 @@ from otgrad.usps import load_usps
 WHEELS = ("tqdm==4.67.1", "filelock==3.20.0", "flash-sinkhorn==0.4.1", "pykeops==2.3", "keopscore==2.3")
 PRESET = Path(__file__).parents[2] / "config/presets/paper.yaml"
 LIMIT = 40 * 2**20  # bytes of wheels
-NEEDED = {"data/train.npz": "train.npz", "data/test.npz": "test.npz", "evaluation/classifier.pt": "classifier.pt"}
+NEEDED = {
+    "data/train.npz": "train.npz",
+    "data/test.npz": "test.npz",
+    "evaluation/laptop/classifier.pt": "classifier.pt",
+}
 
 
 def pack(results: Path, out: Path, data_dir: str | None) -> list[str]:
@@ -39,7 +43,7 @@ def pack(results: Path, out: Path, data_dir: str | None) -> list[str]:
     """
     for source in NEEDED:
         if not (results / source).is_file():
-            command = f"uv run snakemake --cores all results/{source}"
+            command = f"uv run snakemake --cores all results/{source} --config preset=laptop"
             raise DataError(f"{results / source} is missing; make it with: {command}")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "arms.json", preset_arms())

@@ -18,15 +18,15 @@ import torch
 
 from gpu_images import bench
 from gpu_record import FILE_BYTES, Record
-from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains
+from otgrad.adaptation import AdaptationRun, Domains
 from otgrad.adaptation_data import prepare_adaptation
+from otgrad.arms import CRITIC_METHODS, AdaptationConfig, GenerationConfig, PlanarConfig
 from otgrad.atomic import replacing
 from otgrad.evaluation.pixels import total_variance
 from otgrad.experiments import Experiment
-from otgrad.generation import GenerationConfig, GenerationRun, Images
+from otgrad.generation import GenerationRun, Images
 from otgrad.graphs import recorded
 from otgrad.images import ImageSet, load_npz
-from otgrad.planar import CRITIC_METHODS, PlanarConfig
 from otgrad.planar_stacked import Look, train_stacked
 from problems import SIDE
 

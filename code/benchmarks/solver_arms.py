@@ -77,6 +77,7 @@ class Arm:
 
 STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)  # multiples of n lam, the inverse curvature
 N_LAM = "step / (n lam)"
+OTT_DEFAULT = "step of optax.sgd, as in its tests; shown is the last iterate, as it averages only if told to"
 sgd, pool = stochastic_arms, pool_arms
 ARMS = {  # in the order in which they run: where time ends, the last are skipped
     "otgrad fixed source": Arm("ours", pool.fixed_source, stochastic=False),
@@ -97,7 +98,7 @@ ARMS = {  # in the order in which they run: where time ends, the last are skippe
     "authors' ASGD, tuned": Arm("peer", sgd.constant_step, 1.0, STEPS, N_LAM),
     "authors' ASGD": Arm("peer", sgd.constant_step, 5.0, (), "step", options=(("relative", False),)),
     "POT": Arm("peer", sgd.pot_default),
-    "OTT-JAX": Arm("peer", sgd.ott, 1e-3, (), "step of optax.sgd, as in its tests", options=(("default", True),)),
+    "OTT-JAX": Arm("peer", sgd.ott, 1e-3, (), OTT_DEFAULT, options=(("default", True),)),
     "OTT-JAX Sinkhorn, online": Arm("peer", pool.ott_sinkhorn, 1.0, (), "momentum", False, (("stored", False),)),
     "GeomLoss online": Arm("peer", pool.geomloss, 0.5, (), "scaling", False, (("backend", "online"),)),
     "otgrad fixed source, certified": Arm("ours", pool.fixed_source, stochastic=False, options=(("certified", True),)),

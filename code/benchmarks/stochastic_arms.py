@@ -111,7 +111,11 @@ def pot_run(problem: Problem, lam: float, clock, settings: dict) -> None:
 
 
 def ott(problem: Problem, lam: float, step: float, clock, default: bool = False) -> None:
-    """OTT-JAX's SemidiscreteSolver, its jitted step in a loop; tuned: n lam / sqrt(k), with a real average."""
+    """OTT-JAX's SemidiscreteSolver, its jitted step in a loop; tuned: n lam / sqrt(k), with a real average.
+
+    By default it keeps no average, so that the last iterate is what it would return and what is shown. Its own loop
+    takes its iterations by the thousand; here it is looked at after each.
+    """
     jax, jnp, optax = need("jax"), need("jax.numpy"), need("optax")
     semidiscrete = need("ott.solvers.linear.semidiscrete")
     cloud = need("ott.geometry.semidiscrete_pointcloud").SemidiscretePointCloud

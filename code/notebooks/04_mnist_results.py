@@ -10,6 +10,7 @@
 # %%
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -19,7 +20,12 @@ import yaml
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "Snakefile").is_file())
 plt.style.use(ROOT / "code/notebooks/style.mplstyle")
-RUNS = ROOT / "results/runs/images"
+PLACES = json.loads(os.environ.get("OTGRAD_PLACES", "{}"))  # said by the workflow; by hand, the newest
+DATA = PLACES.get("data", "results/data")
+RECORDS = sorted(
+    ROOT.glob(f"{PLACES.get('images', 'results/runs/images/*')}/*/run.json"), key=lambda p: p.stat().st_mtime
+)
+RUNS = RECORDS[-1].parents[1]
 
 
 def read_json(path):
@@ -46,11 +52,11 @@ def read_run(folder):
 # settings of the newest one are taken: folders of an earlier preset or seed may lie beside them.
 
 # %%
-dataset = read_json("results/data/dataset.json")
+dataset = read_json(f"{DATA}/dataset.json")
 verdicts = [entry for entry in read_json("results/claims.json") if entry["id"].startswith("A-smoothing")]
 lists = [part.split(":")[0] for entry in verdicts for part in entry["evidence"].split("lam ")[1:]]
 judged = {lam for text in lists for lam in text.split(", ")}
-plain = re.compile(r"ot-[a-z]+-lam[\d.e-]+-s\d+")  # the names of variants go on
+plain = re.compile(r"ot-[a-z]+-lam[\d.e+-]+-s\d+")  # the names of variants go on
 runs = [read_run(path.parent) for path in RUNS.glob("*/run.json") if plain.fullmatch(path.parent.name)]
 runs = sorted((run for run in runs if f"{run['lam']:.3g}" in judged), key=lambda run: run["lam"])
 
@@ -95,7 +101,7 @@ for generator in generators:
         panel.set_ylabel(f"$\\lambda$ = {run['lam']:g}", rotation=0, ha="right", va="center")
         panel.set(xticks=[], yticks=[])
         panel.spines[:].set_visible(False)
-    fig.suptitle(f"{generator.upper()}, {dataset['label']}", fontsize=9)
+    fig.suptitle(f"{generator.upper()}, {dataset['label']}", fontsize=9, parse_math=False)
     plt.show()
 
 fig, axes = plt.subplots(1, 3, figsize=(8.8, 2.8))
@@ -131,7 +137,7 @@ plt.show()
 # this is no law for them, but the last threshold is one: close to the mean only second moments are seen (notebook 2).
 
 # %%
-with np.load(ROOT / "results/data/train.npz") as data:
+with np.load(ROOT / DATA / "train.npz") as data:
     images = data["images"][: common["n_train"]]
 y = images.reshape(len(images), -1) / (255.0 if images.dtype == np.uint8 else 1.0)
 mean_square = np.square(y).sum(1).mean()

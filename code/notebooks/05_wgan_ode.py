@@ -8,6 +8,7 @@
 # %%
 import csv
 import json
+import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -145,9 +146,14 @@ with (ROOT / "results/planar/table.csv").open(encoding="utf-8", newline="") as s
     table = {row["arm"]: row for row in csv.DictReader(stream)}
 
 
+place = json.loads(os.environ.get("OTGRAD_PLACES", "{}")).get("planar", "results/runs/planar/*")  # by hand, the newest
+paths = sorted(ROOT.glob(f"{place}/*/run.json"), key=lambda path: path.stat().st_mtime)
+arms_folder = paths[-1].parents[1]
+
+
 def read_log(arm):
     """Columns of an arm's log as (seeds, measures)."""
-    with (ROOT / "results/runs/planar" / arm / "log.csv").open(encoding="utf-8", newline="") as stream:
+    with (arms_folder / arm / "log.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     seeds = len({row["seed"] for row in rows})
     return {key: np.array([float(row[key]) for row in rows]).reshape(seeds, -1) for key in rows[0]}
@@ -155,7 +161,7 @@ def read_log(arm):
 
 def read_record(arm):
     """The record of how an arm was run."""
-    return json.loads((ROOT / "results/runs/planar" / arm / "run.json").read_text(encoding="utf-8"))
+    return json.loads((arms_folder / arm / "run.json").read_text(encoding="utf-8"))
 
 
 logs, records = {arm: read_log(arm) for arm in table}, {arm: read_record(arm) for arm in table}

@@ -10,32 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from otgrad.arms import AdaptationConfig
 from otgrad.evaluate import nearest_neighbour_accuracy
-from otgrad.experiments import Experiment, ImageConfig, critic_loop, rows_of
+from otgrad.experiments import Experiment, critic_loop, rows_of
 from otgrad.networks import CriticMlp, ResidualMlp
 
 EVAL_SOURCE, EVAL_TARGET = 5000, 2000  # images of a measured accuracy, at most
 WIDTHS = (256, 200, 500)  # 16 x 16 pixels and the hidden layers, of both networks
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdaptationConfig(ImageConfig):
-    """One arm of the adaptation.
-
-    Attributes:
-        direction: "usps-mnist" or "mnist-usps": source and target.
-    """
-
-    direction: str = "usps-mnist"
-
-    @staticmethod
-    def choices() -> dict[str, tuple[str, ...]]:
-        """Names that a field may take."""
-        return ImageConfig.choices() | {"direction": ("usps-mnist", "mnist-usps")}
-
-    def name(self) -> str:
-        """Name of the arm: {direction}-{method}-{penalty}-K{K}[-dt{dt}]."""
-        return f"{self.direction}-{super().name()}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost
+from otgrad.costs import Cost, without_autocast
 from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
 
@@ -161,6 +161,7 @@ def cost_spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> float:
     return float(_spread(x, target, cost))
 
 
+@without_autocast
 def _spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> Tensor:
     law = target.positive
     some = law.every(math.ceil(law.size / SPREAD_ATOMS))

@@ -47,13 +47,16 @@ class CheckpointFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder's lock; the operating system frees it when the process dies, however it dies.
 
+        A folder that holds no checkpoint at the end, as after a finished training, is removed.
+
         Raises:
             RunError: if another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / "lock", timeout=0)
         try:
-            lock.acquire()
+            with self._gate():
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
         except Timeout:
             raise RunError(
                 f"{self.path}: another process is training this run; wait for it or stop it, then start again"
@@ -61,7 +64,19 @@ class CheckpointFolder:
         try:
             yield
         finally:
-            lock.release()
+            with self._gate():
+                lock.release()
+                self._remove_if_empty()
+
+    def _gate(self) -> FileLock:
+        """Lock of all folders beside, held for a moment: nobody opens a lock's file while another removes it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.path.parent / ".lock")
+
+    def _remove_if_empty(self) -> None:
+        if {path.name for path in self.path.glob("*")} <= {"lock"}:
+            (self.path / "lock").unlink(missing_ok=True)
+            self.path.rmdir()
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state; a kill at any moment leaves a whole checkpoint, a full disk the ones that were there.

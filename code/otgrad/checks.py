@@ -14,7 +14,6 @@ from torch import Tensor
 
 ATOM_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8)
 MASS_DTYPES = (torch.float32, torch.float64)
-SMALLEST = 2.0**-1022  # normal number of float64
 
 
 def number(name: str, value: Any, *, zero: bool = True, finite: bool = True, hint: str = "") -> float:
@@ -31,8 +30,6 @@ def number(name: str, value: Any, *, zero: bool = True, finite: bool = True, hin
         found = math.nan
     if not (found >= 0 if zero else found > 0) or (finite and found == math.inf):
         raise ValueError(f"{name} = {_shown(value)}: give a {wanted}{hint if found == 0 else ''}")
-    if 0 < found < SMALLEST:
-        raise ValueError(f"{name} = {_shown(value)} is below {SMALLEST:.1e}: rescale the points")
     return found
 
 

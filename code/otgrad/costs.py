@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +14,25 @@ from torch import Tensor
 _NAMED_POWERS = {"sqeuclidean": 2.0, "euclidean": 1.0}
 _NORM_BLOCK = 2**14  # atoms whose norms are taken at once: no second array of the size of y
 _DIRECT_DISTANCE_MAX_DIM = 16  # below, differences are formed one by one: no cancellation, and as fast
+_DIFFERENCES = 2**22  # coordinates of differences held at once
+_CLOSE = 0.15  # of ||x||: below, a distance from a matrix product has lost two digits and is formed again
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def without_autocast(function: Callable[P, T]) -> Callable[P, T]:
+    """Run a function as outside of torch.autocast, which would round the inputs of matrix products to 8 bits or 11."""
+
+    @functools.wraps(function)
+    def plain(*args: P.args, **kwargs: P.kwargs) -> T:
+        on = [device for device in ("cpu", "cuda") if torch.is_autocast_enabled(device)]
+        if not on:
+            return function(*args, **kwargs)
+        with torch.autocast(on[0], enabled=False), torch.autocast(on[-1], enabled=False):
+            return function(*args, **kwargs)
+
+    return plain
 
 
 @dataclass(frozen=True)
@@ -81,8 +102,9 @@ class Cost:
             raise ValueError("normalize = True: mean ||y||^p is 0; use normalize = False")
         return replace(self, scale=scale)
 
+    @without_autocast
     def matrix(self, x: Tensor, y: Tensor) -> Tensor:
-        """All pairs c(x_i, y_j), differentiable in x.
+        """All pairs c(x_i, y_j), differentiable in x; memory of the order of the result's.
 
         Args:
             x: points (b, d).
@@ -93,20 +115,65 @@ class Cost:
         """
         if self.p == 2:
             return self._squared_distances(x, y) / self.scale
-        return self.distances(x, y) ** self.p / self.scale
+        distances = self.distances(x, y)
+        if self.p < 1 and distances.requires_grad:  # infinite slope times 0 would be nan
+            apart = distances > 0
+            return torch.where(apart, torch.where(apart, distances, 1.0) ** self.p, 0.0) / self.scale
+        return distances**self.p / self.scale
 
+    @without_autocast
     def distances(self, x: Tensor, y: Tensor) -> Tensor:
-        """Euclidean distances (b, n), with derivative 0 where x_i = y_j."""
-        direct = x.shape[1] <= _DIRECT_DISTANCE_MAX_DIM
-        mode = "donot_use_mm_for_euclid_dist" if direct else "use_mm_for_euclid_dist"
-        return torch.cdist(x, y, compute_mode=mode)
+        """Euclidean distances (b, n), right near 0 and exact at 0, with derivative 0 where x_i = y_j."""
+        one_by_one = functools.partial(torch.cdist, x, y, compute_mode="donot_use_mm_for_euclid_dist")
+        if x.shape[1] <= _DIRECT_DISTANCE_MAX_DIM:
+            return one_by_one()
+        found = torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist")
+        close = found.detach() < _CLOSE * torch.linalg.vector_norm(x.detach(), dim=1, keepdim=True)
+        count = int(close.count_nonzero())
+        if count * x.shape[1] > close.numel():
+            return one_by_one()
+        rows, columns = close.nonzero(as_tuple=True)
+        pairs = torch.linalg.vector_norm(x[rows] - y[columns], dim=1)
+        return found if count == 0 else found.index_put((rows, columns), pairs)
 
     @staticmethod
     def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-        if x.shape[1] <= _DIRECT_DISTANCE_MAX_DIM:
-            return (x[:, None, :] - y[None, :, :]).square().sum(-1)
-        sq = x.square().sum(1)[:, None] + y.square().sum(1)[None, :] - 2 * x @ y.T
-        return sq.clamp(min=0)
+        if x.shape[1] > _DIRECT_DISTANCE_MAX_DIM:
+            sq = x.square().sum(1)[:, None] + y.square().sum(1)[None, :] - 2 * x @ y.T
+            return sq.clamp(min=0)
+        if x.numel() * len(y) <= _DIFFERENCES:
+            return _squares(x, y)
+        return _SquaresInTiles.apply(x, y)  # type: ignore[no-any-return]
+
+
+def _squares(x: Tensor, y: Tensor) -> Tensor:
+    return (x[:, None, :] - y[None, :, :]).square().sum(-1)
+
+
+class _SquaresInTiles(torch.autograd.Function):
+    """Squared distances (b, n) by blocks of atoms, forwards and backwards: no (b, n, d) is held."""
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([_squares(x, block) for block in y.split(_block(x))], dim=1)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, *upstream):  # type: ignore[override]
+        x, y = ctx.saved_tensors
+        along, against = torch.zeros_like(x), []
+        for block, slope in zip(y.split(_block(x)), upstream[0].split(_block(x), dim=1), strict=True):
+            pull = 2 * slope[:, :, None] * (x[:, None, :] - block)
+            along = along + pull.sum(1)
+            against.append(-pull.sum(0))
+        return along, torch.cat(against)
+
+
+def _block(x: Tensor) -> int:
+    return max(1, _DIFFERENCES // max(1, x.numel()))
 
 
 def _positive(value: object) -> bool:

@@ -11,10 +11,10 @@ POT's conventions, read from its source (0.9.7) and met here and nowhere else; r
 - `ot.sinkhorn2`: `<P, M>` without the entropy: not the value compared here.
 - `ot.emd2`: duals u + v <= M with `<u, w> + <v, nu> = OT`: psi = v. Its gauge balances u and v; where nu_j = 0 its v is
   an estimate and not used.
-- `ot.semidiscrete`: solve_semidiscrete returns psi itself, with nu inside the logarithm and reg = 0 hard, as here: the
-  plain mean of the iterates of a descent on -F with steps lr0 / t^(2/3) and a regularisation falling to lam like
-  0.1 / sqrt(t). Its cost is the raw squared Euclidean unless a callable says otherwise. Its lr0 = sqrt(n b) and its 0.1
-  assume a cost of about 1: both are multiplied by the cost's spread here.
+- `ot.semidiscrete`: solve_semidiscrete returns psi itself, with nu inside the logarithm, as here. reg = 0 is hard, but
+  over all atoms: one without mass, here without a cell, may win. It returns the plain mean of the iterates of a descent
+  on -F with steps lr0 / t^(2/3) and a regularisation falling to lam like 0.1 / sqrt(t), for the raw squared Euclidean
+  cost unless a callable says otherwise. lr0 = sqrt(n b) and 0.1 assume a cost of about 1: here times the cost's spread.
 
 Everything is float64. Potentials are compared on the atoms with mass, in the gauge `<nu, psi> = 0`.
 """

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost
+from otgrad.costs import Cost, without_autocast
 from otgrad.derivatives import Task, differentiable
 from otgrad.kernels import dispatch, reference
 from otgrad.kernels.memory import in_tiles
@@ -21,7 +21,10 @@ from otgrad.measures import DiscreteMeasure
 from otgrad.sharding import Shard
 from otgrad.streaming import StreamedMeasure
 
+NARROW = 0.01  # of lam: a row of costs within it keeps its digits by expm1
 
+
+@without_autocast
 def c_transform(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
     """Compute psi^{c,lam}(x) = -lam log sum_j nu_j exp((psi_j - c(x, y_j)) / lam).
 
@@ -40,12 +43,19 @@ def c_transform(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cos
     law, psi = _on_support(target, psi)
     if isinstance(law, Shard | StreamedMeasure):
         raise TypeError("c_transform is the definition, for atoms in memory: use psi_step or x_grad")
-    gaps = cost.matrix(x, law.points) - psi
+    gaps, lam = cost.matrix(x, law.points) - psi, _usable(lam, psi)
     if lam == 0:
         return gaps.min(dim=1).values
-    return -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)
+    values = -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)
+    least, most = gaps.detach().aminmax(dim=1, keepdim=True)
+    narrow = (most - least).squeeze(1) <= NARROW * lam
+    if not bool(narrow.any()):
+        return values
+    excess = ((least - gaps) / lam).expm1() @ law.nu  # else lam times the rounding of 1 would be lost
+    return torch.where(narrow, least.squeeze(1) - lam * excess.log1p(), values)
 
 
+@without_autocast
 def assignment(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
     """Compute pi_j(x) = nu_j exp((psi_j - c(x, y_j)) / lam) / sum_k (same for k), rows summing to 1.
 
@@ -61,7 +71,7 @@ def assignment(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost
         return _on_all(target, share[:, None] * assignment(x, law.local, psi, lam, cost))
     if isinstance(law, StreamedMeasure):
         return torch.cat([pi for pi, _ in _by_chunk(x, law, psi, lam, cost)], dim=1)
-    gaps = cost.matrix(x, law.points) - psi
+    gaps, lam = cost.matrix(x, law.points) - psi, _usable(lam, psi)
     if lam == 0:
         pi = torch.zeros_like(gaps).scatter_(1, gaps.argmin(dim=1, keepdim=True), 1.0)
     else:
@@ -69,6 +79,7 @@ def assignment(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost
     return _on_all(target, pi)
 
 
+@without_autocast
 @torch.no_grad()
 def psi_step(
     x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, weights: Tensor | None = None
@@ -92,7 +103,7 @@ def psi_step(
     if target.support is not None:
         values, grad = psi_step(x, target.positive, psi[target.support], lam, cost, weights)
         return values, torch.zeros_like(psi).index_copy_(0, target.support, grad)
-    w = x.new_full((len(x),), 1 / len(x)) if weights is None else weights
+    lam, w = _usable(lam, psi), x.new_full((len(x),), 1 / len(x)) if weights is None else weights
     kernel = dispatch.choose(x, target, lam, cost)
     if isinstance(target, Shard):  # all processes must take the same tiles
         values, marginal = kernel.psi_step(x, target, psi, lam, cost, w)
@@ -102,6 +113,7 @@ def psi_step(
     return _joined(values), target.nu - sum(marginals[1:], marginals[0])
 
 
+@without_autocast
 @torch.no_grad()
 def x_grad(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> tuple[Tensor, Tensor]:
     """Compute psi^{c,lam}(x_i) and grad psi^{c,lam}(x_i) = sum_j pi_j(x_i) grad_x c(x_i, y_j).
@@ -113,7 +125,7 @@ def x_grad(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Co
     Returns:
         values (b,), in units of the cost, and gradients (b, d), in units of the cost per unit of x.
     """
-    law, psi = _on_support(target, psi)
+    (law, psi), lam = _on_support(target, psi), _usable(lam, psi)
     if len(x) == 0:
         return x.new_zeros(0), torch.zeros_like(x)
     kernel = dispatch.choose(x, law, lam, cost)
@@ -143,6 +155,7 @@ def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterato
     yield from getattr(kernel, "heights", reference.heights)(x, law, psi, cost)
 
 
+@without_autocast
 def barycentric_map(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
     """Compute the barycentric projection sum_j pi_j(x) y_j (b, d) of the plan, for any cost."""
     law, psi = _on_support(target, psi)
@@ -199,6 +212,12 @@ def _by_chunk(
     shares = combine(torch.stack(own), law.masses, lam)[1]
     for k, atoms, part in law.parts():
         yield shares[k, :, None] * assignment(x, part, psi[atoms], lam, cost), part
+
+
+def _usable(lam: float, psi: Tensor) -> float:
+    """Lam within what psi's dtype holds; 0 where psi / lam would overflow: the hard transform is then the same."""
+    info = torch.finfo(psi.dtype)
+    return min(lam, info.max**0.8) if lam > info.tiny**0.8 else 0.0
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from otgrad import mnist
-from otgrad.images import DataError, ImageSet, load_digits, load_npz, split_holdout
+from otgrad.images import DataError, ImageSet, held_out_count, load_digits, load_npz, npz_counts, split_holdout
 
 HOLDOUT_FRACTION = 0.15
 RETRY_COMMAND = "OTGRAD_DATA_DIR=/path/to/data uv run snakemake --cores all"
@@ -54,6 +56,30 @@ def resolve_dataset(dataset: str, data_dir: Path | None, cache_dir: Path, seed: 
     return _dataset(*mnist.load_mnist(paths), seed, name="mnist", label="MNIST", source=source)
 
 
+def too_few_to_score(path: Path, least: int) -> str | None:
+    """Say why the scores, which compare sets of `least` images or more, cannot be had of a user's file; else None.
+
+    A file that cannot be read is left to `resolve_dataset`.
+    """
+    try:
+        n, m = npz_counts(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    whole = m is None and n >= 2
+    train, test = _parts(n) if whole else (n, m or 0)
+    if min(test, train // 2) >= least:
+        return None
+    enough = next(k for k in count(2) if min(_parts(k)[1], _parts(k)[0] // 2) >= least)
+    given = f"{n} images" if m is None else f"{n} training and {m} test images"
+    need = f"give at least {enough}, or {2 * least} and {least} as test_images"
+    return f"{given}, too few to score samples by: {need} (figure2 does with 2)"
+
+
+def _parts(n: int) -> tuple[int, int]:
+    test = held_out_count(n, HOLDOUT_FRACTION)
+    return n - test, test
+
+
 def _digits(seed: int, fallback_reason: str | None = None) -> Dataset:
     label = "scikit-learn 8x8 digits" + (" (MNIST could not be had)" if fallback_reason else "")
     return _dataset(load_digits(), None, seed, fallback_reason, name="digits", label=label, source="embedded")
@@ -64,6 +90,9 @@ def _dataset(
 ) -> Dataset:
     if test is None:
         train, test = split_holdout(train, HOLDOUT_FRACTION, seed)
+    others = train if len(train.images) > 1 else test  # of two pictures one is held out
+    if (others.images == train.images[0]).all():
+        raise DataError(f"{names['label']}: all pictures to train on are equal; give different ones")
     sha256 = {
         part: hashlib.sha256(images.images.tobytes()).hexdigest() for part, images in (("train", train), ("test", test))
     }

@@ -1,17 +1,16 @@
-"""What the experiments of paper B share: the course of a run, the settings of those on images, their loop."""
+"""What the experiments of paper B share: the course of a run, the loop of those on images."""
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from otgrad.arms import ImageConfig
 from otgrad.measures import Sampler, rng_device
 from otgrad.potentials import Critic, CriticRule
 from otgrad.training.w1fe import EulerRule, w1fe
@@ -77,67 +76,6 @@ class Experiment(ABC):
 def training_rng(seed: int, device: str | torch.device) -> torch.Generator:
     """Generator of a training's draws."""
     return torch.Generator(device).manual_seed(seed + 3_000_003)
-
-
-def check_settings(config: Any, choices: Mapping[str, Collection[str]], positive: Collection[str]) -> None:
-    """Check an arm's names against their choices, its integers to be >= 1, and its `positive` numbers.
-
-    Raises:
-        ValueError: in one line with the field, the value and the remedy.
-    """
-    for name, known in choices.items():
-        if getattr(config, name) not in known:
-            raise ValueError(f"{name} = {getattr(config, name)!r}: give one of {', '.join(known)}")
-    for name in (field.name for field in fields(config) if field.type == "int"):
-        if not (isinstance(getattr(config, name), int) and getattr(config, name) >= 1):
-            raise ValueError(f"{name} = {getattr(config, name)!r}: give an integer >= 1")
-    for name in positive:
-        if not 0 < getattr(config, name) < math.inf:
-            raise ValueError(f"{name} = {getattr(config, name)!r}: give a positive finite number")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageConfig:
-    """One arm of an experiment of paper B on images; its seeds are paired with those of the other arms.
-
-    Attributes:
-        method: "w1fe" or "wgan".
-        penalty: the critic's: "lp" or "gp".
-        persistence: K, theta-steps per outer step.
-        dt: Euler step of W1-FE, a length in the space of the pixels: W1's flow moves at unit speed.
-        outer_steps: outer steps.
-        measure_every: outer steps between two rows.
-        batch_size: images per step.
-        lr: Adam's rate, of the generator and of the critic.
-        critic_steps: per outer step.
-
-    Raises:
-        ValueError: on an unknown name or a number out of range.
-    """
-
-    method: str = "w1fe"
-    penalty: str = "lp"
-    persistence: int = 1
-    dt: float = 1.0
-    outer_steps: int = 10000
-    measure_every: int = 500
-    batch_size: int = 64
-    lr: float = 1e-4
-    critic_steps: int = 5
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        check_settings(self, self.choices(), ("dt", "lr"))
-
-    @staticmethod
-    def choices() -> dict[str, tuple[str, ...]]:
-        """Names that a field may take."""
-        return {"method": ("w1fe", "wgan"), "penalty": ("lp", "gp")}
-
-    def name(self) -> str:
-        """Name of the arm: {method}-{penalty}-K{K}[-dt{dt}], a dt of 1 left out."""
-        dt = f"-dt{self.dt:g}" if self.method == "w1fe" and self.dt != 1 else ""
-        return f"{self.method}-{self.penalty}-K{self.persistence}{dt}"
 
 
 def critic_loop(

@@ -1,8 +1,9 @@
 """Solver for a fixed source: maximise the semi-dual of a finite pool of points, to a duality gap that is certified.
 
 One pass of online Sinkhorn steps (block_ascent); at small lam one more that finds the pairs that matter, and Newton's
-method on those (active_set); SAGA passes where that does not serve or fails; and two passes for each certificate
-(certificate). Memory: the data, the buffer of psi_step, one marginal (n,) per block, and the pairs.
+method on those (active_set); SAGA passes where that does not serve or fails; the exact solver (pool) where many of them
+do not suffice and the problem is small; and two passes for each certificate (certificate). Memory: the data, the buffer
+of psi_step, one marginal (n,) per block, and the pairs.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from torch import Tensor
 
 from otgrad import checks
 from otgrad.active_set import MARGINS_OF_LAM, ActiveSet
+from otgrad.asgd import cost_spread
 from otgrad.block_ascent import BlockAscent, BlockRule, Pool, Watch
 from otgrad.certificate import Certified, certify
-from otgrad.costs import Cost
+from otgrad.costs import Cost, without_autocast
 from otgrad.measures import DiscreteMeasure
+from otgrad.pool import solve_pool
 from otgrad.semidual import marginal_error, objective
 
 MOST_POLISHES = 5  # in a row
 IMPROVED = 0.7  # times the gap before: else one more in a row is not worth its passes
 POLISH_AGAIN = 3.0  # times the passes so far
+SMALL_PAIRS, SMALL_SIDE, MANY_PASSES = 2**20, 500, 100  # not solved in so many passes, the exact solver is quicker
 MOST_MARGIN = 2.0  # of the cost's spread: beyond, most pairs matter
 
 
@@ -50,6 +54,7 @@ class FixedSourceSolution:
     converged: bool
 
 
+@without_autocast
 @torch.no_grad()
 def solve_fixed_source(
     x: Any,
@@ -96,6 +101,7 @@ def solve_fixed_source(
     start = None if psi is None else checks.potential("psi", psi, target.n, target.nu)
     start = start if start is None or target.support is None else start[target.support]
     generator, law = generator or torch.Generator().manual_seed(0), target.positive
+    lam = _within(lam, cost_spread(source.y, law, cost), source.nu.dtype)
     ascent = BlockAscent(Pool(source.y, source.nu, law, lam, cost), start, rule or BlockRule(), generator, watch)
     best, gap = _ascend(ascent, tol, max_passes)
     full = best.psi if target.support is None else torch.zeros_like(target.nu).index_copy_(0, target.support, best.psi)
@@ -112,6 +118,13 @@ def _pool(x: Any, weights: Any, target: DiscreteMeasure) -> DiscreteMeasure:
 
 def _detached(name: str, value: Any) -> Tensor:
     return checks.array(name, value).detach()  # the solution is of numbers, without a graph
+
+
+def _within(lam: float, spread: float, dtype: torch.dtype) -> float:
+    """Lam where rounding lets one tell it from 0 and from infinity; the optimum beyond is the same up to rounding."""
+    info = torch.finfo(dtype)
+    least = max(info.eps**2 * spread, info.tiny**0.5)
+    return min(max(lam, least), max(spread / info.eps, least)) if math.isfinite(spread) and spread > 0 else lam
 
 
 @dataclass
@@ -159,6 +172,8 @@ def _ascend(ascent: BlockAscent, tol: float | None, max_passes: float) -> tuple[
             _polish(ascent, bounds, tol, max_passes)
             polish_at = POLISH_AGAIN * ascent.passes
         if bounds.best is not None and (late or bounds.gap <= (tol or 0.0)):
+            if bounds.gap > (tol or 0.0) and ascent.passes >= MANY_PASSES:
+                _solve_small(ascent, bounds)
             return bounds.best, bounds.gap
         ascent.next_pass(max_passes)
 
@@ -185,6 +200,18 @@ def _polish(ascent: BlockAscent, bounds: _Bounds, tol: float, max_passes: float)
         psi = bounds.best.psi
     if bounds.best is not None and bounds.best.value > ascent.value:
         ascent.psi, ascent.average = bounds.best.psi.clone(), bounds.best.psi.clone()
+
+
+def _solve_small(ascent: BlockAscent, bounds: _Bounds) -> None:
+    """Certify the exact solver's potential, where points and atoms are few."""
+    pool, sizes = ascent.pool, (len(ascent.pool.w), ascent.pool.law.n)
+    if math.prod(sizes) > SMALL_PAIRS or min(sizes) > SMALL_SIDE:
+        return
+    try:
+        exact = solve_pool(pool.x, pool.w, pool.law.points, pool.law.nu, pool.lam, pool.cost)
+    except RuntimeError:  # not solved either: what there is stands
+        return
+    bounds.add(ascent, exact.psi.to(ascent.psi.dtype))
 
 
 def _uncertified(ascent: BlockAscent) -> Certified:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,62 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from otgrad.arms import GenerationConfig
 from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.evaluate import exact_w1
 from otgrad.evaluation.pixels import total_variance
-from otgrad.experiments import Experiment, ImageConfig, critic_loop, rows_of
+from otgrad.experiments import Experiment, critic_loop, rows_of
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.networks import LATENT_DIM, CriticMlp, make_generator
 from otgrad.problem import Problem
 from otgrad.training.ot import algorithm1
 
 EVAL_IMAGES = 512  # held-out images, and samples, of a measured W1
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationConfig(ImageConfig):
-    """One arm of the generation of images.
-
-    `# ASSUME:` paper B's rates and batch for its images (adaptation) with a critic; paper A's sequel's for Algorithm 1.
-
-    Attributes:
-        method: "w1fe", "wgan" or "ot": Algorithm 1 with the cost ||x - y||^2 / mean ||y||^2, one theta-step per outer
-            step.
-        penalty: as above; here two-sided by default.
-        n_train: training images used, by every method (the first ones): the atoms of "ot".
-        batch_size: 0 for the method's own, 64 with a critic and 200 for "ot".
-        lr: 0 for the method's own, 1e-4 with a critic and 1e-3 for "ot", where it is the generator's alone.
-        psi_steps: psi-steps per outer step of "ot".
-        lam: its regularisation >= 0, in units of the normalised cost.
-    """
-
-    penalty: str = "gp"
-    outer_steps: int = 20000
-    batch_size: int = 0
-    lr: float = 0.0
-    n_train: int = 60000
-    psi_steps: int = 4
-    lam: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Fill in the method's own batch and rate, and refuse what cannot be trained."""
-        own = {"batch_size": 200, "lr": 1e-3} if self.method == "ot" else {"batch_size": 64, "lr": 1e-4}
-        for name, value in own.items():
-            if getattr(self, name) == 0:
-                object.__setattr__(self, name, value)
-        super().__post_init__()
-        if not 0 <= self.lam < math.inf or (self.method == "ot" and self.persistence != 1):
-            raise ValueError(f"{self}: give a finite lam >= 0, and to 'ot' a persistence of 1")
-
-    @staticmethod
-    def choices() -> dict[str, tuple[str, ...]]:
-        """Names that a field may take."""
-        return ImageConfig.choices() | {"method": ("w1fe", "wgan", "ot")}
-
-    def name(self) -> str:
-        """Name of the arm: as that of the base class, or ot-lam{lam}."""
-        return f"ot-lam{self.lam:g}" if self.method == "ot" else super().name()
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,15 +22,15 @@ def recorded(step: Callable[[], None], device: torch.device, *generators: torch.
     Returns:
         a function that does what `step` does. Where the recording fails it warns, and goes on calling `step`.
     """
-    return _Recorded(step, generators) if device.type == "cuda" else step
+    return _Recorded(step, device, generators) if device.type == "cuda" else step
 
 
 class _Recorded:
     """The states of a step: called as it is, recorded, or given up."""
 
-    def __init__(self, step: Callable[[], None], generators: tuple[torch.Generator, ...]) -> None:
-        self.step, self.generators, self.calls = step, generators, 0
-        self.stream, self.replay = torch.cuda.Stream(), None
+    def __init__(self, step: Callable[[], None], device: torch.device, generators: tuple[torch.Generator, ...]) -> None:
+        self.step, self.device, self.generators, self.calls = step, device, generators, 0
+        self.stream, self.replay = torch.cuda.Stream(device), None
 
     def __call__(self) -> None:
         if self.replay is not None:
@@ -43,10 +43,10 @@ class _Recorded:
 
     def _aside(self) -> None:
         """Call the step on the stream that is recorded later, so that autograd meets its tensors there alone."""
-        self.stream.wait_stream(torch.cuda.current_stream())
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
             self.step()
-        torch.cuda.current_stream().wait_stream(self.stream)
+        torch.cuda.current_stream(self.device).wait_stream(self.stream)
 
     def _record(self) -> Callable[[], None] | None:
         graph = torch.cuda.CUDAGraph()

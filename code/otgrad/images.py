@@ -19,6 +19,7 @@ from otgrad.atomic import replacing
 
 # What the readers of zip, gzip and .npy raise on a bad file.
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
+ROUNDING = 1e-5  # beyond [0, 1], that arithmetic may leave: clamped; half a grey value is 2e-3
 _NPZ_FIELDS = ("images", "labels", "test_images", "test_labels")
 
 
@@ -54,9 +55,14 @@ def split_holdout(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSe
     n = len(images.images)
     if not 0 < fraction < 1 or n < 2:
         raise ValueError(f"cannot hold out a fraction {fraction} of {n} images: give (0, 1) and n >= 2")
-    cut = min(max(n - round(fraction * n), 1), n - 1)
+    cut = n - held_out_count(n, fraction)
     order = np.random.default_rng(seed).permutation(n)
     return _subset(images, order[:cut]), _subset(images, order[cut:])
+
+
+def held_out_count(n: int, fraction: float) -> int:
+    """How many of n >= 2 images are held out."""
+    return max(min(round(fraction * n), n - 1), 1)
 
 
 def _subset(images: ImageSet, rows: NDArray[np.int64]) -> ImageSet:
@@ -75,7 +81,7 @@ def load_npz(path: Path) -> tuple[ImageSet, ImageSet | None]:
     """Load a user's file: `images` (n, h, w), uint8 or float in [0, 1], and if present `labels` (n,).
 
     The test part is read from `test_images` and `test_labels` if they are there, else None. Floats become
-    float32.
+    float32; what rounding left beyond [0, 1] is clamped.
 
     Raises:
         DataError: if the file or one of these fields cannot be used.
@@ -88,6 +94,15 @@ def load_npz(path: Path) -> tuple[ImageSet, ImageSet | None]:
     if test.images.shape[1:] != train.images.shape[1:]:
         raise DataError(f"{path}: test_images and images differ in height or width; make them equal")
     return train, test
+
+
+def load_part(path: Path) -> ImageSet:
+    """Load a part of a data set, as `save_npz_atomic` wrote it: held out, it may be a single image, or black.
+
+    Raises:
+        DataError: if the file or its images cannot be used.
+    """
+    return _checked_images(path, _npz_fields(path), least=1)
 
 
 def _npz_fields(path: Path) -> dict[str, NDArray[Any]]:
@@ -104,13 +119,13 @@ def _npz_fields(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path}: cannot be read ({error}); store plain arrays with numpy.savez") from error
 
 
-def _checked_images(path: Path, fields: Mapping[str, NDArray[Any]], prefix: str = "") -> ImageSet:
+def _checked_images(path: Path, fields: Mapping[str, NDArray[Any]], prefix: str = "", least: int = 2) -> ImageSet:
     images, labels = fields[f"{prefix}images"], fields.get(f"{prefix}labels")
-    fault = _image_fault(images)
+    fault = _image_fault(images, least)
     if fault:
         raise DataError(f"{path}: {prefix}images {fault}")
     if images.dtype != np.uint8:
-        images = images.astype(np.float32)
+        images = images.clip(0, 1).astype(np.float32)
     if labels is None:
         return ImageSet(images)
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
@@ -119,19 +134,46 @@ def _checked_images(path: Path, fields: Mapping[str, NDArray[Any]], prefix: str 
     return ImageSet(images, labels.astype(np.int64))
 
 
-def _image_fault(images: NDArray[Any]) -> str | None:
-    """Say what keeps an array from being at least two grey images, and the remedy; None if nothing does."""
+def _image_fault(images: NDArray[Any], least: int) -> str | None:
+    """Say what keeps an array from being `least` grey images or more, and the remedy; None if nothing does."""
     if images.ndim != 3:
         return f"have shape {images.shape}; give (n, h, w)"
-    if len(images) < 2 or 0 in images.shape:
-        return f"have shape {images.shape}; give at least 2 images of at least 1 pixel"
+    if len(images) < least or 0 in images.shape:
+        return f"have shape {images.shape}; give at least {least} images of at least 1 pixel"
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         return f"have dtype {images.dtype}; store uint8, or float in [0, 1]"
     if not np.isfinite(images).all():
         return "have entries that are not finite; remove or repair those images"
-    if images.dtype != np.uint8 and (images.min() < 0 or images.max() > 1):
-        return f"range over [{images.min():.6g}, {images.max():.6g}]; rescale floats to [0, 1]"
-    return None if images.any() else "are zero everywhere; give images with some bright pixel"
+    if images.dtype != np.uint8 and not _in_unit(images):
+        return f"range over [{float(images.min()):.9g}, {float(images.max()):.9g}]; rescale floats to [0, 1]"
+    return None if images.any() or least == 1 else "are zero everywhere; give images with some bright pixel"
+
+
+def _in_unit(images: NDArray[Any]) -> bool:
+    """Whether floats lie in [0, 1] up to rounding: that of their own type, of which half has three digits."""
+    slack = max(ROUNDING, float(np.finfo(images.dtype).eps))
+    return -slack <= float(images.min()) and float(images.max()) <= 1 + slack
+
+
+def npz_counts(path: Path) -> tuple[int, int | None]:
+    """Read from the headers alone how many training images a user's file holds, and test images, None without them.
+
+    Raises:
+        OSError, ValueError, KeyError, zipfile.BadZipFile: if there is no such file, or no arrays in it.
+    """
+    with zipfile.ZipFile(path) as archive:
+        held = set(archive.namelist())
+        return _count(archive, "images"), _count(archive, "test_images") if "test_images.npy" in held else None
+
+
+def _count(archive: zipfile.ZipFile, field: str) -> int:
+    with archive.open(f"{field}.npy") as stream:
+        major, _ = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape = read(stream)[0]
+    if not shape:
+        raise ValueError(f"{field} has no axis")
+    return shape[0]
 
 
 def save_npz_atomic(path: Path, images: ImageSet) -> None:

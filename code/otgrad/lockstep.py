@@ -89,7 +89,7 @@ def _ascend(
 ) -> Tensor:
     """Average of psi (K, n) after one round of ASGD from `start`."""
     inner_steps, _, power, averaging = settings[0].shape()
-    psi, average, length = start, start, torch.empty(0)
+    psi, average, length = start, start, torch.empty(0, dtype=torch.float64)
     for i in range(1, inner_steps + 1):
         x = instance.latent(batch_size, rng) - theta[:, None]
         if i == 1:

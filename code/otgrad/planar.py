@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from otgrad.arms import CRITIC_METHODS, LAW_NAMES, PlanarConfig
 from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.evaluate import exact_w1, slope_cosine
-from otgrad.experiments import Experiment, check_settings
+from otgrad.experiments import Experiment
 from otgrad.measures import DiscreteMeasure, Normal, rng_device
 from otgrad.networks import CriticMlp, ResidualMlp
 from otgrad.potentials import Critic, CriticRule, Potential, SemiDiscrete
@@ -24,8 +24,6 @@ from otgrad.training.wgan import wgan
 
 LATENT = Normal(2, std=0.05)
 EVAL_POINTS = 512  # of each cloud of a measured W1, whatever the batch of the training
-METHODS = ("w1fe", "w1fe-ab2", "wgan", "wgan-stale", "w1fe-psi", "w2fe-psi", "w1fe-exact", "w2fe-exact", "ot")
-CRITIC_METHODS = METHODS[:4]
 
 Rng = torch.Generator | Sequence[torch.Generator] | None
 Law = Callable[[int, Rng], Tensor]
@@ -80,71 +78,7 @@ def _device(rng: Rng) -> torch.device:
     return rng_device(rng[0] if isinstance(rng, Sequence) else rng)
 
 
-LAWS: dict[str, Law] = {
-    "8gaussians": gaussians(8),
-    "4gaussians": gaussians(4),
-    "swissroll": swiss_roll,
-    "checkerboard": checkerboard,
-}
-
-
-@dataclass(frozen=True)
-class PlanarConfig:
-    """One arm of the experiment; its seeds are paired with those of the other arms.
-
-    Attributes:
-        law: the target, a key of LAWS.
-        method: one of METHODS; "-psi" takes phi from the stochastic semi-discrete solver on `atoms` points of the data,
-            "-exact" from the exact solver between them and one batch of samples, anew at every step (slow); "ot" is
-            Algorithm 1.
-        penalty: the critic's: "lp", "gp" or "clip".
-        persistence: K, theta-steps per outer step.
-        dt: Euler step of W1-FE and W2-FE.
-        lr_factor: multiplies lr_theta.
-        outer_steps: outer steps.
-        measure_every: outer steps between two rows.
-        batch_size: points per step.
-        lr_theta: Adam's rate of the generator.
-        lr_critic: Adam's rate of the critic.
-        critic_steps: per outer step.
-        atoms: data points of the semi-discrete methods.
-        psi_steps: psi-steps per outer step of the semi-discrete methods.
-        lam: their regularisation, in units of the cost.
-
-    Raises:
-        ValueError: on an unknown name or a number out of range.
-    """
-
-    law: str = "8gaussians"
-    method: str = "w1fe"
-    penalty: str = "lp"
-    persistence: int = 1
-    dt: float = 1.0
-    lr_factor: float = 1.0
-    outer_steps: int = 5000
-    measure_every: int = 10
-    batch_size: int = 512
-    lr_theta: float = 1e-4
-    lr_critic: float = 5e-4
-    critic_steps: int = 5
-    atoms: int = 2048
-    psi_steps: int = 10
-    lam: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        names = {"law": tuple(LAWS), "method": METHODS, "penalty": ("lp", "gp", "clip")}
-        check_settings(self, names, ("dt", "lr_factor", "lr_theta", "lr_critic"))
-        if not 0 <= self.lam < math.inf:
-            raise ValueError(f"lam = {self.lam!r}: give a finite number >= 0")
-
-    def name(self) -> str:
-        """Name of the arm: {law}-{method}[-{penalty}][-K{K}][-dt{dt}][-lr{factor}], defaults left out but K."""
-        parts = [self.law, self.method]
-        parts += [self.penalty] if self.method in CRITIC_METHODS else []
-        parts += [f"K{self.persistence}"] if self.method != "ot" else []
-        parts += [f"dt{self.dt:g}"] if self.dt != 1 else []
-        return "-".join(parts + ([f"lr{self.lr_factor:g}"] if self.lr_factor != 1 else []))
+LAWS: dict[str, Law] = dict(zip(LAW_NAMES, (gaussians(8), gaussians(4), swiss_roll, checkerboard), strict=True))
 
 
 def planar_generator(seed: int) -> ResidualMlp:

@@ -13,13 +13,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from otgrad.arms import PlanarConfig
 from otgrad.experiments import training_rng
 from otgrad.networks import CriticMlp, ResidualMlp
 from otgrad.planar import (
     EVAL_POINTS,
     LATENT,
     LAWS,
-    PlanarConfig,
     held_out_rng,
     numbers,
     planar_critic,

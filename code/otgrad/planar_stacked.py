@@ -19,9 +19,10 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from otgrad.arms import CRITIC_METHODS, PlanarConfig
 from otgrad.evaluate import exact_w1
 from otgrad.networks import CriticMlp, ResidualMlp
-from otgrad.planar import CRITIC_METHODS, EVAL_POINTS, LATENT, PlanarConfig
+from otgrad.planar import EVAL_POINTS, LATENT
 from otgrad.planar_kinds import Arm, Draws, Kind, held_out, kind, pace, rates
 
 Step = Callable[[], None]

@@ -20,6 +20,9 @@ from otgrad.measures import DiscreteMeasure
 LAM_DECREASE = 4.0  # factor between two stages: Newton then needs a handful of steps per stage
 MAX_NEWTON_STEPS = 200  # per stage
 UNREGULARISED_GAP = 1e-4  # relative duality gap at which lam == 0 is solved
+UNREGULARISED = 1e-8  # of the cost's spread: a smaller lam is lam == 0 with a wider gap
+SMALL_LAM_GAP = 1e-7  # aimed at for such a lam
+WIDE = 1e3  # of the cost's spread: at a larger lam, lam times the rounding of 1 would show
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class PoolSolution:
     Attributes:
         psi: potential (n,), float64, gauge `<nu, psi> = 0`, 0 on atoms without mass.
         value: F(psi), in units of the cost: OT_c^lam of the pool (lam > 0), a lower bound of OT_c (lam == 0).
-        marginal_error: L1 error of the second marginal (lam > 0); nan at lam == 0, where the plan is not smooth.
+        marginal_error: L1 error of the second marginal (lam > 0); nan at lam == 0 and lam < 1e-8 of the cost's spread,
+            where the plan is not smooth.
         gap: upper bound on OT - value (0 up to rounding for lam > 0).
         newton_steps: number of linear systems solved.
     """
@@ -54,7 +58,8 @@ def solve_pool(
     """Maximise `F(psi) = sum_i w_i psi^{c,lam}(x_i) + <nu, psi>` exactly.
 
     At lam == 0 the maximiser is not unique and F not smooth: lam is decreased until the
-    primal cost of the rounded plan exceeds F(psi) by less than 1e-4 of the value (or 1e-8 of the cost's spread).
+    primal cost of the rounded plan exceeds F(psi) by less than 1e-4 of the value (or 1e-8 of the cost's spread). So it
+    is done for lam below 1e-8 of the spread, too; value and gap then bound OT_c^lam.
 
     Args:
         x: pool (b, d), a tensor or an array.
@@ -82,13 +87,14 @@ def solve_pool(
     if not bool(torch.isfinite(matrix).all()):
         raise FloatingPointError("the cost is not finite: rescale the points, or lower the step on theta")
     pair = _Pair(matrix, source.positive.nu, target.positive.nu)
-    if lam > 0:
+    if lam > UNREGULARISED * pair.spread:
         psi, steps = pair.solve(lam, tol)
-        gap, error = 0.0, float(pair.semidual(psi, lam)[1].abs().sum())
+        value, grad = pair.semidual(psi, lam)
+        gap, error = 0.0, float(grad.abs().sum())
     else:
-        psi, steps, gap = pair.solve_unregularised()
-        error = math.nan
-    value = pair.semidual(psi, lam)[0]
+        psi, steps, gap = pair.solve_unregularised(UNREGULARISED_GAP if lam == 0 else SMALL_LAM_GAP)
+        value, error = pair.semidual(psi, 0.0)[0], math.nan
+        gap -= lam * math.log(float(pair.nu.min()))  # the entropy of a plan is at most that
     full = torch.zeros(target.n, dtype=torch.float64, device=target.y.device)
     full[target.nu > 0] = psi
     return PoolSolution(target.center(full), value, error, gap, steps)
@@ -114,7 +120,16 @@ class _Pair:
         """psi^{c,lam} on the rows (b,)."""
         if lam == 0:
             return (self.matrix - psi).amin(dim=1)
+        if lam > WIDE * self.spread:
+            return self.wide_transform(self.matrix - psi, lam)
         return -lam * torch.logsumexp((psi - self.matrix) / lam + self.nu.log(), dim=1)
+
+    def wide_transform(self, gaps: Tensor, lam: float) -> Tensor:
+        """The same from c - psi (b, n), with the digits that a large lam would take."""
+        least = gaps.amin(dim=1, keepdim=True)
+        if lam > self.spread / torch.finfo(gaps.dtype).eps:  # expm1 is the identity, and may underflow
+            return least.squeeze(1) + (gaps - least) @ self.nu
+        return least.squeeze(1) - lam * (((least - gaps) / lam).expm1() @ self.nu).log1p()
 
     def plan(self, psi: Tensor, lam: float) -> Tensor:
         """Assignment of each row (b, n), times its mass; its first marginal is w."""
@@ -175,18 +190,20 @@ class _Pair:
                 return trial
         return None
 
-    def solve_unregularised(self) -> tuple[Tensor, int, float]:
-        """Lower lam until the duality gap of the hard transform is small; return psi (n,), step count, gap."""
+    def solve_unregularised(self, aim: float) -> tuple[Tensor, int, float]:
+        """Lower lam until the duality gap of the hard transform meets the aim; return psi (n,), step count, gap."""
         small = self if len(self.nu) <= len(self.w) else self.transposed()
-        u, steps, gap = torch.zeros_like(small.nu), 0, math.inf
-        for lam in _stages(self.spread, 1e-8 * self.spread):
+        u, psi, steps, gap, bound = torch.zeros_like(small.nu), torch.zeros_like(self.nu), 0, math.inf, 0.0
+        for lam in _stages(self.spread, UNREGULARISED * self.spread):
             u, used = small.newton(u, lam, 1e-6)  # times the spread: below 1e-4 of a value that is small
             steps += used
             psi = u if small is self else small.transform(u, lam)
             value = self.semidual(psi, 0.0)[0]
-            gap = self.rounded_cost(psi, lam) - value
-            if gap <= UNREGULARISED_GAP * max(abs(value), UNREGULARISED_GAP * self.spread):
+            gap, bound = self.rounded_cost(psi, lam) - value, max(abs(value), UNREGULARISED_GAP * self.spread)
+            if gap <= aim * bound:
                 return psi, steps, gap
+        if gap <= UNREGULARISED_GAP * bound:
+            return psi, steps, gap
         raise RuntimeError(f"solve_pool: duality gap {gap:.1e} at lam = 0 stays above {UNREGULARISED_GAP} of the value")
 
     def rounded_cost(self, psi: Tensor, lam: float) -> float:

@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from otgrad.variants.settings import Variant
 
+if TYPE_CHECKING:
+    import torch
+
 CHECKPOINT_FORMAT = 4
-_RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "pot", "matplotlib", "snakemake")
+_RECORDED_PACKAGES = ("otgrad", "numpy", "torch", "scipy", "scikit-learn", "pot", "matplotlib", "typst", "snakemake")
 
 
 class RunError(Exception):
@@ -81,6 +82,8 @@ def _code_sha256() -> str:
 
 def run_record(config: Any, data: dict[str, Any], device: torch.device, seconds: float) -> dict[str, Any]:
     """Collect what is needed to tell how a result came about: settings, data, code, versions, machine, time."""
+    import torch
+
     return {
         "config": asdict(config),
         "data": data,
@@ -122,5 +125,7 @@ def versions() -> dict[str, str | None]:
 
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
+        import torch
+
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"cpu: {platform.processor() or platform.machine()}"

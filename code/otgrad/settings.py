@@ -28,7 +28,9 @@ class Settings:
         data_dir: folder with mnist/*.gz, absolute, or "" for none.
         lams: regularisations of the image runs, in units of mean ||y||^2.
         generators: "mlp" and / or "dcgan".
+        asked: the user's configuration, every value as it was meant.
         values: the remaining keys of the preset, overridden by the user's.
+        changed: what of `values` is not the preset's own.
         notes: lines to tell the user about choices made for them.
     """
 
@@ -40,7 +42,9 @@ class Settings:
     threads: int
     lams: tuple[float, ...]
     generators: tuple[str, ...]
+    asked: Mapping[str, Any]
     values: Mapping[str, Any]
+    changed: Mapping[str, Any]
     notes: tuple[str, ...]
 
 
@@ -61,7 +65,9 @@ def resolve(
     Raises:
         ConfigError: naming the field, the value and the remedy.
     """
-    _validate(config, schema)
+    given, specs = config, schema["properties"]
+    config = {key: meant(value, specs.get(key, {})) for key, value in given.items()}
+    _validate(config, given, schema)
     elsewhere = config.get("cluster", False)
     asked = not elsewhere and ("auto" in (config["preset"], config["device"]) or config["device"] != "cpu")
     cuda = cuda_state() if asked else "none"
@@ -70,7 +76,7 @@ def resolve(
     if preset == "auto":
         preset = "paper" if device != "cpu" else "laptop"
     values = dict(presets[preset]) | {key: value for key, value in config.items() if value is not None}
-    lams, rule = _read_lams(values["lams"]), values["step_rule"]
+    lams, rule = _read_lams(values["lams"], given["lams"]), values["step_rule"]
     if rule == "sinkhorn" and 0 in lams:
         raise ConfigError("config: step_rule = 'sinkhorn' with a lam of 0: give lams > 0, or step_rule=scaled")
     return Settings(
@@ -82,38 +88,79 @@ def resolve(
         threads=config["threads"],
         lams=lams,
         generators=tuple(values["generators"].split(",")),
+        asked=config,
         values=values,
+        changed={key: value for key, value in values.items() if value != presets[preset].get(key, value)},
         notes=_notes(config, preset, device, cuda),
     )
 
 
-def _validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+def meant(value: Any, spec: Mapping[str, Any]) -> Any:
+    """Return a value as its key's schema means it, however it was given, or as it is if it means nothing there.
+
+    1e2 and "100" are the integer 100, "1e-3" (a string in YAML 1.1) is 0.001, "null" is null, a list of names is one
+    text. Numbers have one form, 1 for 1.0, so that equal settings are equal to the workflow.
+    """
+    kinds = spec.get("type", [])
+    if isinstance(value, str) and value.strip().lower() in ("null", "~") and ("null" in kinds or None in _names(spec)):
+        return None
+    if "array" in kinds:
+        return _meant_list(value)
+    if "integer" in kinds or "number" in kinds:
+        return _meant_number(value)
+    if "boolean" in kinds and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower(), value)
+    if _names(spec) and isinstance(value, list | str):
+        parts = value.split(",") if isinstance(value, str) else map(str, value)
+        return ",".join(part.strip() for part in parts)
+    return value
+
+
+def _names(spec: Mapping[str, Any]) -> list[Any]:
+    return spec.get("enum", [])
+
+
+def _meant_number(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            try:
+                value = float(value)
+            except ValueError:
+                return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _meant_list(value: Any) -> Any:
+    if isinstance(value, str):
+        inside = value.strip().removeprefix("[").removesuffix("]")
+        value = inside.split(",") if "," in inside else _meant_number(inside)
+    return [_meant_number(item) for item in value] if isinstance(value, list) else value
+
+
+def _validate(config: Mapping[str, Any], given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     from jsonschema import Draft202012Validator
 
     known = schema["properties"]
     for key in config:
         if key not in known:
-            raise ConfigError(f"config: {key} = {config[key]!r} is not a setting: use one of {', '.join(known)}")
+            raise ConfigError(f"config: {key} = {given[key]!r} is not a setting: use one of {', '.join(known)}")
     for error in sorted(Draft202012Validator(schema).iter_errors(dict(config)), key=str):
         if not error.absolute_path:
             raise ConfigError(f"config: {error.message}: see config/default.yaml")
         field = str(error.absolute_path[0])
-        raise ConfigError(f"config: {field} = {config[field]!r}: {known[field]['description']}")
+        raise ConfigError(f"config: {field} = {given[field]!r}: {known[field]['description']}")
     for key, value in config.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"config: {key} = {value!r}: {known[key]['description']}")
+            raise ConfigError(f"config: {key} = {given[key]!r}: {known[key]['description']}")
 
 
-def _read_lams(given: Any) -> tuple[float, ...]:
-    remedy = 'give numbers >= 0, none twice: one, or several as "0,0.01,0.1"'
-    items = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
-    try:
-        lams = tuple(float(item) for item in items)
-    except ValueError:
-        raise ConfigError(f"config: lams = {given!r}: {remedy}") from None
-    if any(not 0 <= lam < math.inf for lam in lams) or len({f"{lam:g}" for lam in lams}) < len(lams):
-        raise ConfigError(f"config: lams = {given!r}: {remedy}")
-    return lams
+def _read_lams(lams: Any, given: Any) -> tuple[float, ...]:
+    found = tuple(float(lam) + 0.0 for lam in (lams if isinstance(lams, list) else [lams]))  # no -0
+    if any(not 0 <= lam < math.inf for lam in found) or len({f"{lam:g}" for lam in found}) < len(found):
+        raise ConfigError(f'config: lams = {given!r}: give numbers >= 0, none twice: one, or several as "0,0.01,0.1"')
+    return found
 
 
 def _resolve_device(device: str, cuda: str, elsewhere: bool) -> str:
@@ -141,7 +188,16 @@ def _resolve_dataset(dataset: str) -> str:
     path = Path(dataset).expanduser()
     if not path.is_file():
         raise ConfigError(f"config: dataset = {dataset!r}: no such file; give the path of a .npz file with images")
+    _refuse_braces("dataset", dataset, str(path))
     return str(path)
+
+
+def _refuse_braces(field: str, given: str, path: str) -> None:
+    """Snakemake takes braces in the name of an input for wildcards, and knows no way to write them."""
+    if set("{}") & set(path):
+        raise ConfigError(
+            f"config: {field} = {given!r}: braces in a path cannot be used here; rename it, or link to it"
+        )
 
 
 def _resolve_data_dir(data_dir: str | None, environ: Mapping[str, str]) -> str:
@@ -153,6 +209,7 @@ def _resolve_data_dir(data_dir: str | None, environ: Mapping[str, str]) -> str:
         raise ConfigError(
             f"config: {field} = {given!r}: no such folder; give the one that holds mnist/*.gz, or unset it"
         )
+    _refuse_braces(field, given, str(folder.resolve()))
     return str(folder.resolve())
 
 

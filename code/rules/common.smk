@@ -1,11 +1,15 @@
 # The resolved settings, and which files a rule's result depends on.
 import ast
 import json
+import os
+import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
 
+from otgrad.places import digest, place_of_images, tag, wanted_images
 from otgrad.runs import OTConfig
 from otgrad.settings import ConfigError, expand_arms, resolve
 
@@ -14,6 +18,8 @@ if " " in sys.executable:
         f"Python at {sys.executable}: Snakemake cannot run scripts by an interpreter with spaces in its path; "
         "set UV_PROJECT_ENVIRONMENT=/a/path/without/spaces, then the same command again"
     )
+sys.modules.setdefault("rfc3987_syntax", None)  # else jsonschema, which Snakemake imports, builds 38 grammars in 2 s
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every job compiles PyTorch's sources again: 2 to 5 s each
 ROOT = Path(workflow.basedir)
 PYTHON = sys.executable
 ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see the README
@@ -28,6 +34,14 @@ try:
 except ConfigError as error:
     raise SystemExit(str(error))
 PRESET = SETTINGS.values
+DATA, ASKED = place_of_images(ROOT, wanted_images(SETTINGS))
+config["data_dir"] = SETTINGS.data_dir  # as the scripts read it: where images come from changes nothing in them
+# What decides a training or a score beside what its own name says; a look with others goes to a folder beside.
+IMAGE_KEYS = ("n_train", "batch_size", "outer_steps", "inner_steps", "lr_theta", "step_rule", "step_c")
+IMAGE_TAG = tag(SETTINGS, IMAGE_KEYS, seed=False, images=DATA)
+SCORE_TAG = tag(SETTINGS, IMAGE_KEYS, images=DATA)
+PRESET_TAG = tag(SETTINGS, images=DATA)
+PLANAR_TAG = tag(SETTINGS, ("planar_seeds", "planar_batch", "planar_steps"))
 
 if workflow.is_main_process:
     for note in SETTINGS.notes:
@@ -38,9 +52,8 @@ def sources(script, folder="."):
     """The files under code/`folder` that a script imports, directly or not: editing one reruns the rule."""
     found, queue = set(), [ROOT / "code" / script]
     while queue:
-        for name in imported_modules(queue.pop()):
-            path = ROOT / "code" / folder / Path(*name.split(".")).with_suffix(".py")
-            if path.is_file() and path not in found:
+        for path in imported_files(queue.pop(), ROOT / "code" / folder):
+            if path not in found:
                 found |= {path, *path.parent.glob("*.cpp")}
                 queue.append(path)
     return sorted(str(path.relative_to(ROOT)) for path in found)
@@ -52,19 +65,33 @@ def track_code(name):
     return [f"code/{script}", *sources(script, "benchmarks"), *PACKAGE]
 
 
+@cache
+def imported_files(path, folder):
+    """The files under `folder` that a file imports."""
+    paths = [folder / Path(*name.split(".")).with_suffix(".py") for name in imported_modules(path)]
+    return [path for path in paths if path.is_file()]
+
+
+@cache
 def imported_modules(path):
     """Names that a file imports: modules, and what is taken from them, which may be modules."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
+    return found
 
 
 def figure(name):
     """The three files of a figure."""
     return multiext(f"figures/{name}", ".svg", ".pdf", ".png")
+
+
+def alternatives(names):
+    """A wildcard's constraint, a regular expression: one of these names, whatever signs they hold."""
+    return "|".join(map(re.escape, names))
 
 
 CATEGORIES = {}  # figure: the paper it belongs to
@@ -91,7 +118,9 @@ def run_configs(lams=None):
     """The image runs of this configuration: name of the run folder -> fields of OTConfig."""
     arms = []
     for k, generator in enumerate(SETTINGS.generators):
-        own = lams or (PRESET["dcgan_lams"] if generator == "dcgan" and config["lams"] is None else SETTINGS.lams)
+        own = lams or (
+            PRESET["dcgan_lams"] if generator == "dcgan" and SETTINGS.asked["lams"] is None else SETTINGS.lams
+        )
         arms.append({"generator": generator, "lam": list(map(float, own)), "seed": SEEDS if k == 0 else SEEDS[:1]})
     return named_runs(arms)
 

@@ -1,20 +1,18 @@
 # The images: MNIST from a folder, the cache or a mirror, else digits, else the user's own. Beside MNIST: USPS.
 
-# The user's own files, where they exist: a changed file reruns what depends on it. (The script names missing ones.)
+# The user's own file: if it changes, what depends on it is made again. MNIST's cannot: their checksums are known.
 USER_FILES = [SETTINGS.dataset] if SETTINGS.dataset.endswith(".npz") else []
-if SETTINGS.data_dir and SETTINGS.dataset in ("auto", "mnist"):
-    USER_FILES += sorted(str(path) for path in Path(SETTINGS.data_dir, "mnist").glob("*-ubyte.gz"))
 USPS_FILES = [str(path) for path in [Path(SETTINGS.data_dir, "usps/usps.h5")] if SETTINGS.data_dir and path.is_file()]
 
 
 rule data:
     input:
         code=sources("scripts/run/data.py"),
-        files=USER_FILES,
+        files=lambda wildcards: USER_FILES,  # a function: braces in a name are no wildcards then
     output:
-        train="results/data/train.npz",
-        test="results/data/test.npz",
-        record="results/data/dataset.json",
+        train=f"{DATA}/train.npz",
+        test=f"{DATA}/test.npz",
+        record=f"{DATA}/dataset.json",
     log:
         "logs/data.log",
     benchmark:
@@ -22,11 +20,9 @@ rule data:
     conda:
         ENVIRONMENT
     params:
-        dataset=SETTINGS.dataset,
-        data_dir=SETTINGS.data_dir,
-        seed=SETTINGS.seed,
+        asked=ASKED,
     message:
-        "Find the images: {params.dataset}"
+        "Find the images: {params.asked[dataset]}"
     script:
         "../scripts/run/data.py"
 
@@ -40,16 +36,14 @@ rule adaptation_data:
         record=rules.data.output.record,
         usps=USPS_FILES,
     output:
-        arrays="results/data/adaptation.npz",
-        record="results/data/adaptation.json",
+        arrays=f"{DATA}/adaptation.npz",
+        record=f"{DATA}/adaptation.json",
     log:
         "logs/adaptation_data.log",
     benchmark:
         "results/benchmarks/adaptation_data.tsv"
     conda:
         ENVIRONMENT
-    params:
-        data_dir=SETTINGS.data_dir,
     message:
         "Prepare USPS and MNIST for the adaptation"
     script:

@@ -1,11 +1,25 @@
 # Scores and pictures of the image runs' samples, and scores of sets with a known fault beside them.
+from otgrad.data import too_few_to_score
+from otgrad.evaluation.sets import LEAST
+
 EVALUATION = "results/evaluation"
-PICTURES = f"{EVALUATION}/pictures"
+SCORES = f"{EVALUATION}/{SCORE_TAG}"  # the table beside is of what was last asked for
 EVALUATION_SETS = {
     "size": PRESET["evaluation"]["images"],
     "count": PRESET["evaluation"]["sets"],
     "seed": SETTINGS.seed,
 }
+
+
+JUDGED_LAMS = sorted({run["lam"] for run in JUDGED.values()})
+
+
+def enough_to_score(wildcards):
+    """The held-out images; a file of the user's own with too few of them stops the run before anything is trained."""
+    fault = too_few_to_score(SETTINGS.dataset, LEAST) if SETTINGS.dataset.endswith(".npz") else None
+    if fault:
+        raise SystemExit(f"config: dataset = {SETTINGS.dataset!r}: {fault}")
+    return rules.data.output.test
 
 
 rule classifier:
@@ -14,8 +28,8 @@ rule classifier:
         train=rules.data.output.train,
         test=rules.data.output.test,
     output:
-        weights=f"{EVALUATION}/classifier.pt",
-        record=f"{EVALUATION}/classifier.json",
+        weights=f"{EVALUATION}/{PRESET_TAG}/classifier.pt",
+        record=f"{EVALUATION}/{PRESET_TAG}/classifier.json",
     log:
         "logs/classifier.log",
     benchmark:
@@ -37,14 +51,14 @@ rule evaluate_run:
         pictures="code/scripts/run/pictures.py",
         readers="code/scripts/run/readers.py",
         train=rules.data.output.train,
-        test=rules.data.output.test,
+        test=enough_to_score,
         classifier=rules.classifier.output.weights,
         weights=rules.train_ot.output.weights,
         record=rules.train_ot.output.record,
         log=rules.train_ot.output.log,
     output:
-        scores=f"{EVALUATION}/{{run}}.json",
-        pictures=f"{PICTURES}/{{run}}.npz",
+        scores=f"{SCORES}/{{run}}.json",
+        pictures=f"{SCORES}/pictures/{{run}}.npz",
     log:
         "logs/evaluate_run/{run}.log",
     benchmark:
@@ -65,10 +79,10 @@ rule evaluate_controls:
         pictures="code/scripts/run/pictures.py",
         readers="code/scripts/run/readers.py",
         train=rules.data.output.train,
-        test=rules.data.output.test,
+        test=enough_to_score,
         classifier=rules.classifier.output.weights,
     output:
-        f"{EVALUATION}/controls.json",
+        f"{SCORES}/controls-{digest(str(JUDGED_LAMS))}.json",
     log:
         "logs/evaluate_controls.log",
     benchmark:
@@ -78,7 +92,7 @@ rule evaluate_controls:
     params:
         settings=EVALUATION_SETS,
         n_train=PRESET["n_train"],
-        lams=sorted({config["lam"] for config in JUDGED.values()}),
+        lams=JUDGED_LAMS,
     message:
         "Judge real images, blurs, copies: what the scores are read against"
     script:

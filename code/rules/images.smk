@@ -1,20 +1,20 @@
 # Algorithm 1 on images, and Figure 2.
-IMAGES = "results/runs/images"
+IMAGES = f"results/runs/images/{IMAGE_TAG}"
 
 
 RUNS = run_configs()
 PILOT_LAMS = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-PILOT_RUNS = run_configs(PILOT_LAMS)
+PILOT_RUNS = run_configs(PILOT_LAMS[PRESET["step_rule"] == "sinkhorn" :])  # which has no lam = 0
 VARIANT_RUNS = variant_configs()
 JUDGED = joined(RUNS, VARIANT_RUNS)
-FIGURE2_LAMS = SETTINGS.lams if len(SETTINGS.lams) <= 5 else (0.0, 0.001, 0.01, 0.1)
+FIGURE2_LAMS = (0.0, 0.001, 0.01, 0.1) if SETTINGS.asked["lams"] is None and len(SETTINGS.lams) > 5 else SETTINGS.lams
 FIRST_RUNS = {name: config for name, config in RUNS.items() if config["seed"] == SETTINGS.seed}
 FIGURE2_RUNS = {name: config for name, config in FIRST_RUNS.items() if config["lam"] in FIGURE2_LAMS}
 TRAINABLE = joined(JUDGED, PILOT_RUNS)
 
 
 wildcard_constraints:
-    run="|".join(TRAINABLE),
+    run=alternatives(TRAINABLE),
 
 
 rule train_ot:

@@ -27,9 +27,11 @@ rule notebook:
     benchmark:
         "results/benchmarks/notebook/{name}.tsv"
     wildcard_constraints:
-        name="|".join(NOTEBOOK_RESULTS),
+        name=alternatives(NOTEBOOK_RESULTS),
     conda:
         ENVIRONMENT
+    params:
+        places={"data": DATA, "images": IMAGES, "planar": PLANAR},
     message:
         "Execute notebook {wildcards.name}"
     script:

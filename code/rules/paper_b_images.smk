@@ -1,8 +1,7 @@
 # Paper B on images: adaptation between USPS and MNIST; generation, with Algorithm 1 beside it.
-from otgrad.adaptation import AdaptationConfig
-from otgrad.generation import GenerationConfig
+from otgrad.arms import AdaptationConfig, GenerationConfig
 
-ADAPTATION, GENERATION = "results/runs/adaptation", "results/runs/generation"
+ADAPTATION, GENERATION = (f"results/runs/{kind}/{PRESET_TAG}" for kind in ("adaptation", "generation"))
 ADAPTATION_ARMS = {AdaptationConfig(**arm).name(): arm for arm in expand_arms(PRESET["adaptation"])}
 GENERATION_ARMS = {GenerationConfig(**arm).name(): arm for arm in expand_arms(PRESET["generation"])}
 
@@ -23,7 +22,7 @@ rule train_adaptation:
     benchmark:
         "results/benchmarks/train_adaptation/{arm}.tsv"
     wildcard_constraints:
-        arm="|".join(ADAPTATION_ARMS),
+        arm=alternatives(ADAPTATION_ARMS),
     conda:
         ENVIRONMENT
     threads: SETTINGS.threads
@@ -77,7 +76,7 @@ rule train_generation:
     benchmark:
         "results/benchmarks/train_generation/{arm}.tsv"
     wildcard_constraints:
-        arm="|".join(GENERATION_ARMS),
+        arm=alternatives(GENERATION_ARMS),
     conda:
         ENVIRONMENT
     threads: SETTINGS.threads

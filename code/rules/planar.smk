@@ -1,7 +1,7 @@
 # The 2-D experiment of paper B, with Algorithm 1 on the same problem.
-from otgrad.planar import PlanarConfig
+from otgrad.arms import PlanarConfig
 
-PLANAR = "results/runs/planar"
+PLANAR = f"results/runs/planar/{PLANAR_TAG}"
 PLANAR_COMMON = {"batch_size": PRESET["planar_batch"], "outer_steps": PRESET["planar_steps"]}
 PLANAR_BLOCK = PRESET["planar"] | {"common": PRESET["planar"]["common"] | PLANAR_COMMON}
 PLANAR_ARMS = {PlanarConfig(**arm).name(): arm for arm in expand_arms(PLANAR_BLOCK)}
@@ -24,7 +24,7 @@ rule train_planar:
     benchmark:
         "results/benchmarks/train_planar/{arm}.tsv"
     wildcard_constraints:
-        arm="|".join(PLANAR_ARMS),
+        arm=alternatives(PLANAR_ARMS),
     priority: 1  # the longest jobs: begun last, one of them would run on alone
     conda:
         ENVIRONMENT

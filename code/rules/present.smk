@@ -43,7 +43,7 @@ rule provenance:
         },
         scripts=lambda wildcards: scripts(),
         benchmarks="results/benchmarks",
-        config=dict(config)
+        config=dict(SETTINGS.asked)
         | {"preset": SETTINGS.preset, "device": SETTINGS.device, "data_dir": SETTINGS.data_dir or None},
     message:
         "Collect the provenance of every file"

@@ -43,7 +43,7 @@ rule stability_table:
         train=rules.data.output.train,
         test=rules.data.output.test,
     output:
-        f"{SHRINKAGE}/stability.csv",
+        f"{SHRINKAGE}/{PRESET_TAG}/stability.csv",
     log:
         "logs/stability_table.log",
     benchmark:

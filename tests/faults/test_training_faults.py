@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import train_ot
 from otgrad import training_state
 from otgrad.atomic import write_json
 from otgrad.checkpoints import CheckpointFolder
@@ -54,6 +55,12 @@ def finish(data, folder, steps, start=(sys.executable,), limits=None, **options)
     )  # fmt: skip
 
 
+def trained(data, folder, steps):
+    """Train in this process; return what the run left."""
+    train_ot.main(command(data, folder, steps))
+    return results(folder)
+
+
 def results(folder):
     (run,) = (folder / "runs").glob("ot-*-s0")
     weights = torch.load(run / "weights.pt", weights_only=True)
@@ -83,17 +90,18 @@ def killed(data, folder, steps, kills, seed):
 @pytest.mark.parametrize("kills", [pytest.param(20, marks=pytest.mark.slow), 2])
 def test_training_killed_at_random_moments_ends_bit_for_bit_as_if_it_was_not(data, tmp_path, kills):
     steps = 300 * kills
-    assert finish(data, tmp_path / "whole", steps).returncode == 0
+    whole = trained(data, tmp_path / "whole", steps)
+    assert len(whole[0].splitlines()) > steps / 10
     assert killed(data, tmp_path / "broken", steps, kills, seed=kills) >= kills / 2
-    done = finish(data, tmp_path / "broken", steps)
-    assert done.returncode == 0, done.stderr
-    assert same(results(tmp_path / "whole"), results(tmp_path / "broken"))
+    broken = trained(data, tmp_path / "broken", steps)
+    assert len(broken[0].splitlines()) > steps / 10
+    assert same(whole, broken)
     assert not list((tmp_path / "broken/checkpoints").rglob("*.pt"))
 
 
 def test_a_truncated_checkpoint_is_named_and_training_goes_on_from_the_one_before(data, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert finish(data, whole, 60).returncode == 0
+    assert trained(data, whole, 60)
     process = subprocess.Popen([sys.executable, str(SCRIPT), *command(data, broken, 60, **{"inner-steps": 2})])
     while not list((broken / "checkpoints").glob("*/previous.pt")):
         assert process.poll() is None
@@ -129,7 +137,7 @@ def test_a_file_that_cannot_grow_ends_in_one_line_and_leaves_nothing_half_writte
     one_line(done, "ot-mlp-lam0.01-s0:", "File too large")
     assert not list(tmp_path.rglob("*.pt"))
     assert not list(tmp_path.rglob("*.part"))
-    assert finish(data, tmp_path, 60).returncode == 0
+    assert trained(data, tmp_path, 60)
 
 
 def mounted(folder, size):
@@ -182,7 +190,7 @@ def test_a_folder_that_cannot_be_written_to_ends_in_one_line(data, tmp_path):
     (tmp_path / "runs").chmod(0o555)
     assert finish(data, tmp_path, 30, start=(*without, sys.executable)).returncode != 0
     (tmp_path / "runs").chmod(0o755)
-    assert finish(data, tmp_path, 30).returncode == 0
+    assert trained(data, tmp_path, 30)
 
 
 # Numbers that are not finite
@@ -310,11 +318,11 @@ def test_a_halved_tile_stays_halved_and_other_errors_pass(monkeypatch):
 # Several processes
 
 
-def test_a_process_that_dies_ends_the_run_which_then_goes_on_with_another_number_of_them(data, tmp_path):
+@pytest.mark.parametrize(("steps", "others"), [(200, (1,)), pytest.param(400, (1, 4), marks=pytest.mark.slow)])
+def test_a_process_that_dies_ends_the_run_which_then_goes_on_with_another_number_of_them(data, tmp_path, steps, others):
     def torchrun(processes):
         return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
 
-    steps = 400
     process = subprocess.Popen(
         [*torchrun(2), str(SCRIPT), *command(data, tmp_path, steps)], stderr=subprocess.PIPE, text=True
     )
@@ -326,17 +334,17 @@ def test_a_process_that_dies_ends_the_run_which_then_goes_on_with_another_number
     _, said = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "another process of this run has ended" in said or "Signal 9 (SIGKILL)" in said
-    for processes in (1, 4):
+    for processes in others:
         folder = tmp_path / str(processes)
         shutil.copytree(tmp_path / "checkpoints", folder / "checkpoints")
         start = (sys.executable,) if processes == 1 else torchrun(processes)
         done = finish(data, folder, steps, start=start)
         assert done.returncode == 0, done.stderr[-3000:]
         assert "theta-steps" in done.stdout + done.stderr
-    assert finish(data, tmp_path / "whole", steps).returncode == 0
-    whole, one, four = (results(tmp_path / name) for name in ("whole", "1", "4"))
+    whole = trained(data, tmp_path / "whole", steps)
     # not bit for bit: the sums over atoms are taken in another order, which training makes larger
-    for found in (one, four):
+    assert len(whole[0].splitlines()) > steps / 10
+    for found in (results(tmp_path / str(processes)) for processes in others):
         assert [line.split(",")[0] for line in found[0].splitlines()] == [
             line.split(",")[0] for line in whole[0].splitlines()
         ]

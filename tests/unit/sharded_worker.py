@@ -1,13 +1,17 @@
-"""What test_sharding starts in several processes: the same problems as in one, on each one's part of the atoms."""
+"""What test_sharding starts as teams of processes: the same problems as in one, on each one's part of the atoms."""
 
+import multiprocessing
 import os
+import socket
 import sys
+from contextlib import contextmanager
 
 import torch
 
 from otgrad.asgd import AsgdState, StepRule, asgd_step, cost_spread
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
+from otgrad.kernels import cpu, reference
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import effective_atoms, marginal_error, objective
 from otgrad.sharding import Shard, Team
@@ -71,11 +75,13 @@ def law(name, team):
     return Shard.of(y[atoms], team, nu[atoms], unit), psi[atoms]
 
 
+@contextmanager
 def one_row_at_a_time():
     """Let kernels take a few points at once, so that the processes exchange often."""
-    from otgrad.kernels import cpu, reference
-
+    whole = reference.TILE_ELEMENTS, cpu.LEAST_ROWS, cpu.BUFFER_BYTES
     reference.TILE_ELEMENTS, cpu.LEAST_ROWS, cpu.BUFFER_BYTES = 2**12, 6, 1
+    yield
+    reference.TILE_ELEMENTS, cpu.LEAST_ROWS, cpu.BUFFER_BYTES = whole
 
 
 def refusals(team):
@@ -95,29 +101,53 @@ def refusals(team):
     return said
 
 
-def main(out):
-    """Write {case: results} of the whole law, from the first process."""
-    torch.set_num_threads(1)
-    with Team.start(torch.device("cpu")) as team:
-        found = {}
-        for name in CASES:
-            x, *_, cost = problem(name)
-            found[name] = results(x, *law(name, team), cost)
-        x, *_, cost = problem("float32")
-        target, psi = law("float32", team)
-        psi_step(x, target, psi, 0.02, cost)  # exchanges sizes and masses once
-        before = team.sent if team else 0
-        psi_step(x, target, psi, 0.02, cost)
-        found["sent by a psi-step"] = (team.sent - before) if team else 0
-        if team:
-            found["refusals"] = refusals(team)
-        one_row_at_a_time()
+def all_results(team):
+    """Give {case: results} of the whole law."""
+    found = {}
+    for name in CASES:
+        x, *_, cost = problem(name)
+        found[name] = results(x, *law(name, team), cost)
+    x, *_, cost = problem("float32")
+    target, psi = law("float32", team)
+    psi_step(x, target, psi, 0.02, cost)  # exchanges sizes and masses once
+    before = team.sent if team else 0
+    psi_step(x, target, psi, 0.02, cost)
+    found["sent by a psi-step"] = (team.sent - before) if team else 0
+    if team:
+        found["refusals"] = refusals(team)
+    with one_row_at_a_time():
         for name in ("float32", "bytes"):
             x, *_, cost = problem(name)
             found[f"{name} by small tiles"] = results(x, *law(name, team), cost)
-        if team is None or team.rank == 0:
-            torch.save(found, out)
+    return found
 
 
-if __name__ == "__main__" and "WORLD_SIZE" in os.environ:
-    main(sys.argv[1])
+def work(out, processes, rank, port):
+    """Be one process of a team, as torchrun would start it; the first writes the results with each kernel."""
+    place = {"WORLD_SIZE": processes, "RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    torch.set_num_threads(1)
+    with Team.start(torch.device("cpu")) as team:
+        for kernel in ("reference", "auto"):
+            os.environ["OTGRAD_KERNEL"] = kernel
+            found = all_results(team)
+            if rank == 0:
+                torch.save(found, f"{out}/{kernel}-{processes}.pt")
+
+
+def run_team(out, processes):
+    """Fork the processes of a team, which all have torch imported already, and wait for them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    team = [context.Process(target=work, args=(out, processes, rank, port)) for rank in range(processes)]
+    for process in team:
+        process.start()
+    for process in team:
+        process.join()
+    return all(process.exitcode == 0 for process in team)
+
+
+if __name__ == "__main__":
+    sys.exit(not all([run_team(sys.argv[1], int(processes)) for processes in sys.argv[2:]]))

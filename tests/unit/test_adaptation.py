@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains
+from otgrad.adaptation import AdaptationRun, Domains
+from otgrad.arms import AdaptationConfig
 from otgrad.evaluate import nearest_neighbour_accuracy
 from otgrad.experiments import rows_of
 

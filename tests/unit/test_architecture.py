@@ -47,7 +47,8 @@ ROOMS = {
     "block_ascent": {"costs", "measures", "ctransform", "asgd"},
     "active_set": {"ctransform", "block_ascent"},
     "certificate": {"costs", "measures", "ctransform", "semidual", "kernels.reference"},
-    "fixed_source": {"checks", "costs", "measures", "semidual", "block_ascent", "active_set", "certificate"},
+    "fixed_source": {"asgd", "checks", "costs", "measures", "semidual", "block_ascent", "active_set", "certificate"}
+    | {"pool"},
     "ctransform": {"costs", "measures", "kernels.dispatch", "kernels.memory", "kernels.mixture", "kernels.reference"}
     | {"derivatives", "sharding", "streaming"},
     "semidual": {"costs", "measures", "ctransform"},
@@ -92,18 +93,20 @@ ROOMS = {
     "evaluation.statistics": set(),
     "evaluation.scores": {"costs"}
     | {f"evaluation.{name}" for name in ("classifier", "features", "pixels", "transport")},
-    "experiments": {"measures", "potentials", "training.w1fe", "training.wgan"},
-    "planar": {"costs", "measures", "asgd", "networks", "potentials", "evaluate", "experiments", "training.ot"}
+    "arms": set(),
+    "experiments": {"arms", "measures", "potentials", "training.w1fe", "training.wgan"},
+    "planar": {"arms", "costs", "measures", "asgd", "networks", "potentials", "evaluate", "experiments", "training.ot"}
     | {"problem", "training.w1fe", "training.wgan"},
     "stacked": set(),
-    "planar_kinds": {"experiments", "networks", "planar", "potentials", "stacked"},
-    "planar_stacked": {"evaluate", "networks", "planar", "planar_kinds"},
+    "planar_kinds": {"arms", "experiments", "networks", "planar", "potentials", "stacked"},
+    "planar_stacked": {"arms", "evaluate", "networks", "planar", "planar_kinds"},
+    "places": {"settings"},
     "downloads": {"images"},
     "mnist": {"downloads", "images"},
     "usps": {"downloads", "images"},
     "adaptation_data": {"images"},
-    "adaptation": {"networks", "evaluate", "experiments"},
-    "generation": {"costs", "measures", "asgd", "networks", "evaluate", "experiments", "problem", "training.ot"}
+    "adaptation": {"arms", "networks", "evaluate", "experiments"},
+    "generation": {"arms", "costs", "measures", "asgd", "networks", "evaluate", "experiments", "problem", "training.ot"}
     | {"evaluation.pixels"},
 }
 

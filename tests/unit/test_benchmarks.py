@@ -265,6 +265,7 @@ def test_tuning_prefers_the_first_at_the_gap_then_the_closest(monkeypatch, pool)
     assert made.tune("made up", 1.0)["parameter"] == 3
 
 
+@pytest.mark.slow
 def test_track_b_runs(tmp_path, monkeypatch):
     table = tmp_path / "b.csv"
     given = ["--output", str(table), "--data", "none", "--cache", str(tmp_path), "--smoke", "--threads", "1"]
@@ -359,6 +360,7 @@ def test_track_d_trains_the_main_schedules_in_every_round_and_ours_to_the_best_v
     assert len(asked) == 5
 
 
+@pytest.mark.slow
 def test_track_d_runs(tmp_path):
     table = tmp_path / "d.csv"
     given = ["--output", str(table), "--data", "none", "--smoke", "--threads", "1", "--schedules", "sequel", "otgrad"]

@@ -166,3 +166,39 @@ def test_lock_is_freed_by_an_error(tmp_path):
         1 / 0  # noqa: B018
     with folder.locked():
         pass
+
+
+def test_a_finished_training_leaves_no_folder_and_an_unfinished_one_its_checkpoint(tmp_path):
+    folder = CheckpointFolder(tmp_path / "checkpoints/run")
+    for finished in (False, True):
+        with folder.locked():
+            folder.save({"step": 1})
+            if finished:
+                folder.clear()
+        assert folder.path.exists() is not finished
+    assert [path.name for path in folder.path.parent.iterdir() if path.is_dir()] == []
+
+
+def test_of_many_that_begin_and_end_at_once_one_at_a_time_holds_the_folder(tmp_path):
+    """Each removes the folder when it is done: nobody may be left holding a lock whose file is gone."""
+    program = (
+        "import pathlib, sys, os, time\n"
+        "from otgrad.checkpoints import CheckpointFolder\n"
+        "from otgrad.runs import RunError\n"
+        "path = pathlib.Path(sys.argv[1]); busy = path.parent.parent / 'busy'\n"
+        "held = 0\n"
+        "end = time.monotonic() + 2\n"
+        "while time.monotonic() < end:\n"
+        "    try:\n"
+        "        with CheckpointFolder(path).locked():\n"
+        "            os.close(os.open(busy, os.O_CREAT | os.O_EXCL))\n"  # fails if another is inside
+        "            busy.unlink(); held += 1\n"
+        "    except RunError:\n"
+        "        pass\n"
+        "print(held)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "checkpoints/run")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ends = [process.communicate(timeout=120) for process in running]
+    assert all(process.returncode == 0 for process in running), ends
+    assert sum(int(said) for said, _ in ends) > 10

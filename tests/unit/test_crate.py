@@ -1,7 +1,9 @@
 """The research object of a small run made up here, read back with the library that others would read it with."""
 
 import json
+import os
 import shutil
+import subprocess
 import warnings
 import zipfile
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from rocrate.rocrate import ROCrate
 
 import crate
+import packing
 from otgrad.joblog import job
 
 ROOT = Path(__file__).parents[2]
@@ -173,7 +176,28 @@ def test_every_reference_leads_to_an_entity(found):
 def test_the_same_files_give_the_same_bytes(record):
     assert write().read_bytes() == write().read_bytes()
     with zipfile.ZipFile("results/crate.zip") as archive:
-        assert {entry.date_time for entry in archive.infolist()} == {crate.EPOCH}
+        assert {entry.date_time for entry in archive.infolist()} == {packing.EPOCH}
+
+
+def test_the_date_is_that_of_the_commit(record):
+    """Files unpacked over older results are newer than those where the code is: nothing hides the change."""
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    times = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-03-04T05:06:07+02:00")
+    for command in (["init", "-q"], ["add", "Snakefile"], [*identity, "commit", "-qm", "a"]):
+        subprocess.run(["git", *command], check=True, env=os.environ | times)
+    assert write().read_bytes() == write().read_bytes()
+    with zipfile.ZipFile("results/crate.zip") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(2026, 3, 4, 3, 6, 6)}
+    assert packing.commit_time("no-such-commit") == packing.EPOCH
+
+
+def test_the_version_of_the_standard_is_stated(found):
+    (told,) = [entity for entity in found.get_entities() if entity.id == "ro-crate-metadata.json"]
+    addresses = {entity if isinstance(entity, str) else entity["@id"] for entity in told.properties()["conformsTo"]}
+    assert "https://w3id.org/ro/crate/1.1" in addresses
+    assert json.loads(zipfile.ZipFile("results/crate.zip").read("ro-crate-metadata.json"))["@context"][0] == (
+        "https://w3id.org/ro/crate/1.1/context"
+    )
 
 
 def test_a_result_that_changed_is_refused_in_one_line(record, tmp_path):
@@ -198,7 +222,8 @@ def test_people_are_persons(record):
     ("path", "taken"),
     [
         ("results/runs/images/a/samples.npz", True),
-        ("results/runs/generation/a/samples.npz", False),
+        ("results/runs/generation/laptop/a/samples.npz", False),
+        ("results/evaluation/laptop/pictures/a.npz", False),
         ("results/runs/adaptation/a/samples.npz", False),
         ("results/data/train.npz", False),
         ("results/runs/images/a/weights.pt", False),

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from otgrad.arms import GenerationConfig
 from otgrad.evaluate import exact_w1
-from otgrad.generation import GenerationConfig, GenerationRun, Images, references
+from otgrad.generation import GenerationRun, Images, references
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "code/scripts"
 SMALL = {"outer_steps": 5, "measure_every": 2, "n_train": 20, "batch_size": 8}

@@ -18,8 +18,8 @@ import gpu_keep
 import gpu_pass
 import gpu_record
 from gpu_record import FILE_BYTES, FILES, OutOfTime, Record, check_folder
+from otgrad.arms import CRITIC_METHODS, PlanarConfig
 from otgrad.images import DataError
-from otgrad.planar import CRITIC_METHODS, PlanarConfig
 from otgrad.planar_stacked import sample_bytes
 
 QUICK = ["--only", "d", "e", "f"]  # those that need neither Triton nor the kernel's tests
@@ -226,12 +226,12 @@ def test_packing_wants_the_results_and_names_their_command(tmp_path):
 
 def test_what_was_packed_is_what_the_pass_reads(tmp_path):
     results, out = tmp_path / "results", tmp_path / "out"
-    for folder in ("data", "evaluation"):
+    for folder in ("data", "evaluation/laptop"):
         (results / folder).mkdir(parents=True)
-    images, labels = np.full((3, 28, 28), 9, np.uint8), np.arange(3)
+    images, labels = np.arange(3 * 784, dtype=np.uint16).reshape(3, 28, 28).astype(np.uint8), np.arange(3)
     for part in ("train", "test"):
         np.savez(results / f"data/{part}.npz", images=images, labels=labels)
-    torch.save({}, results / "evaluation/classifier.pt")
+    torch.save({}, results / "evaluation/laptop/classifier.pt")
     said = gpu_data.pack(results, out, None)
     assert [line.partition(":")[0] for line in said] == ["arms.json", "classifier.pt", "test.npz", "train.npz"]
     with np.load(out / "train.npz") as kept:

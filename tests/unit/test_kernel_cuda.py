@@ -28,7 +28,7 @@ needs_device = pytest.mark.skipif(
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
 def test_in_the_interpreter():
     pytest.importorskip("triton", reason="Triton is not installed")
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert " passed" in done.stdout
@@ -47,6 +47,7 @@ assert not cuda.covers(torch.ones(1, 2), DiscreteMeasure.from_atoms(torch.ones(1
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"TRITON_INTERPRET": "1"})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="once is enough")
 def test_the_benchmark_measures_every_cell(tmp_path):
     pytest.importorskip("triton", reason="Triton is not installed")

@@ -1,5 +1,6 @@
 """Every kernel against the float64 definitions, on random and on adversarial inputs."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -334,3 +335,55 @@ def test_compiled_once_and_with_torchs_own_threads(tmp_path):
     made = library.stat().st_mtime_ns
     assert run_python(code, OTGRAD_CACHE=str(tmp_path)).returncode == 0
     assert library.stat().st_mtime_ns == made
+
+
+def spoil_cut(file):
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def spoil_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def spoil_longer(file):
+    file.write_bytes(file.read_bytes() + b"more")
+
+
+def spoil_empty(file):
+    file.write_bytes(b"")
+
+
+@needs_cpu
+@pytest.mark.parametrize("spoil", [spoil_cut, spoil_bit, spoil_longer, spoil_empty], ids=lambda f: f.__name__)
+def test_a_spoilt_library_is_compiled_anew_and_never_reaches_the_loader(spoil, tmp_path, monkeypatch):
+    """The compiler is a stand-in that writes a harmless text, and the loader only tells what it was given."""
+    loaded, compiled = [], []
+
+    def compile_(command, **_):
+        compiled.append(command)
+        Path(command[command.index("-o") + 1]).write_bytes(b"a library" * 1000)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setenv("OTGRAD_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "_version", lambda _: b"")
+    monkeypatch.setattr(build.subprocess, "run", compile_)
+    monkeypatch.setattr(build.ctypes, "CDLL", lambda path: loaded.append(Path(path).read_bytes()))
+    build.library.__wrapped__()
+    (kept,) = tmp_path.iterdir()
+    build.library.__wrapped__()
+    assert (len(compiled), len(loaded)) == (1, 2)
+    spoil(kept)
+    build.library.__wrapped__()
+    assert len(compiled) == 2
+    assert len(set(loaded)) == 1  # what was spoilt is not among them
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+@needs_cpu
+def test_the_kept_library_ends_with_its_checksum(tmp_path):
+    assert run_python("from otgrad.kernels import build; build.library()", OTGRAD_CACHE=str(tmp_path)).returncode == 0
+    (library,) = tmp_path.iterdir()
+    content = library.read_bytes()
+    assert hashlib.sha256(content[:-32]).digest() == content[-32:]

@@ -13,7 +13,8 @@ import paper_b_summary
 import planar as script
 import planar_figures as plot
 import planar_table
-from otgrad.planar import LAWS, METHODS, PlanarConfig, PlanarRun, sampling_floor
+from otgrad.arms import METHODS, PlanarConfig
+from otgrad.planar import LAWS, PlanarRun, sampling_floor
 
 TINY = PlanarConfig(outer_steps=4, measure_every=2, batch_size=32, atoms=32, psi_steps=2, critic_steps=2, lam=0.05)
 

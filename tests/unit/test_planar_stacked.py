@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from otgrad import planar
-from otgrad.planar import LATENT, LAWS, PlanarConfig, PlanarRun
+from otgrad.arms import PlanarConfig
+from otgrad.planar import LATENT, LAWS, PlanarRun
 from otgrad.planar_kinds import held_out
 from otgrad.planar_stacked import Course, paces, sample_bytes, scores, train_stacked
 from otgrad.potentials import CriticRule, critic_loss

@@ -42,7 +42,7 @@ def run(tmp_path, monkeypatch):
         "paper/captions",
         {"a": "code/plot.py"},
         "results/benchmarks",
-        {"seed": 3, "lams": None, "data_dir": "somewhere"},
+        {"seed": 3, "lams": None, "data_dir": "somewhere", "dataset": "/home/jane/secret/mine.npz"},
         "results/provenance.json",
     )
     return json.loads((tmp_path / "results/provenance.json").read_text())
@@ -69,7 +69,8 @@ def test_what_is_made_from_the_record_is_not_in_it(run):
 
 
 def test_settings_left_open_and_folders_of_this_machine_are_not_told(run):
-    assert run["run"]["config"] == {"seed": 3}
+    assert run["run"]["config"] == {"seed": 3, "dataset": "mine.npz"}
+    assert "jane" not in json.dumps(run)
     assert run["run"]["dataset"]["label"] == "digits"
 
 
@@ -87,6 +88,16 @@ def test_the_summary_of_snakemake_is_read(monkeypatch):
     monkeypatch.setattr(provenance.subprocess, "run", run)
     assert list(provenance.summary({"seed": 1})) == [("b.svg", "b", ["b.csv", "own.npz"]), ("b.csv", "t", [])]
     assert seen == [{"seed": 1}]
+
+
+@pytest.mark.parametrize("own", ["/home/jane/a, b/mine.npz", '../jane/it\'s "mine".npz', "~/jane/mine.npz"])
+def test_a_file_of_the_users_own_goes_by_its_name(monkeypatch, own):
+    shown = str(Path(own).expanduser())
+    text = HEADER + f"a\tnow\tdata\t-\tcode/b.py,{shown}\t-\tok\tno update\nb\tnow\tt\t-\ta\t-\tok\tno update\n"
+    done = provenance.subprocess.CompletedProcess([], 0, stdout=text, stderr="")
+    monkeypatch.setattr(provenance.subprocess, "run", lambda *_, **__: done)
+    name = Path(own).name
+    assert list(provenance.summary({"dataset": own})) == [("a", "data", [name]), ("b", "t", ["a"])]
 
 
 def test_a_summary_that_fails_is_an_error(monkeypatch):

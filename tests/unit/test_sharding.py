@@ -1,6 +1,5 @@
 """Several processes that hold the atoms together give what one process gives."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,32 +10,30 @@ import torch
 from otgrad.kernels.mixture import combine
 
 WORKER = Path(__file__).with_name("sharded_worker.py")
+KERNELS, TEAMS = ("reference", "auto"), (2, 4)
 # Relative to the largest entry. float32: the sums over atoms are taken in another order, and 1 / lam multiplies it.
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
-def started(processes, out, kernel):
-    environment = os.environ | {"OTGRAD_KERNEL": kernel, "OMP_NUM_THREADS": "1"}
-    if processes == 1:
-        command, environment = [sys.executable, str(WORKER)], environment | {"WORLD_SIZE": "1"}
-    else:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command.append(str(WORKER))
-    done = subprocess.run([*command, str(out)], capture_output=True, text=True, env=environment, check=False)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """The worker in teams of one, two and four processes: (kernel, processes) -> its results."""
+    folder = tmp_path_factory.mktemp("teams")
+    command = [sys.executable, str(WORKER), str(folder), *map(str, (1, *TEAMS))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(out, weights_only=True)
+    return lambda kernel, processes: torch.load(folder / f"{kernel}-{processes}.pt", weights_only=True)
 
 
-@pytest.fixture(scope="module", params=["reference", "auto"])
-def alone(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("alone")
-    return request.param, started(1, folder / "one.pt", request.param)
+@pytest.fixture(scope="module", params=KERNELS)
+def alone(request, started):
+    return request.param, started(request.param, 1)
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def together(request, alone, tmp_path_factory):
+@pytest.fixture(scope="module", params=TEAMS)
+def together(request, alone, started):
     kernel, one = alone
-    return kernel, one, request.param, started(request.param, tmp_path_factory.mktemp("many") / "many.pt", kernel)
+    return kernel, one, request.param, started(kernel, request.param)
 
 
 @pytest.mark.parametrize("name", ["even", "uneven", "distance", "float32", "bytes", "float32 by small tiles"])

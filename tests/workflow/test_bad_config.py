@@ -39,7 +39,7 @@ REFUSED = [
     ({"generators": "vae"}, "generators", "'vae'", "mlp"),
     ({"n_train": 0}, "n_train", "0", ">= 2"),
     ({"planar_seeds": 21}, "planar_seeds", "21", "1 to 20"),
-    ({"planar_batch": 0}, "planar_batch", "0", "1 to 4096"),
+    ({"planar_batch": 1}, "planar_batch", "1", "2 to 4096"),
     ({"planar_steps": 0}, "planar_steps", "0", "1 to 100000"),
     ({"n_train": "all"}, "n_train", "'all'", ">= 2"),
     ({"batch_size": 0}, "batch_size", "0", ">= 1"),

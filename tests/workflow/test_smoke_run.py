@@ -54,7 +54,7 @@ def test_paper_b_runs_and_says_what_was_not_run(finished):
 
 
 def test_run_record_tells_how_it_was_made(finished):
-    (path,) = finished[0].glob("results/runs/images/ot-mlp-lam0.01-s0/run.json")
+    (path,) = finished[0].glob("results/runs/images/smoke/ot-mlp-lam0.01-s0/run.json")
     record = json.loads(path.read_text())
     assert record["config"]["lam"] == 0.01
     assert record["data"]["name"] == "digits"
@@ -160,7 +160,7 @@ def test_own_pictures_and_both_generators(project, run_snakemake, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "mine.npz" in (folder / "figures/figure2.svg").read_text()
     for generator in ("mlp", "dcgan"):
-        run = folder / f"results/runs/images/ot-{generator}-lam0.05-s0"
+        run = folder / f"results/runs/images/smoke/ot-{generator}-lam0.05-s0"
         record = json.loads((run / "run.json").read_text())
         assert record["config"]["n_train"] == record["data"]["n_train"]
         assert np.load(run / "samples.npz")["images"].shape[1:] == (6, 5)

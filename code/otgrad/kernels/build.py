@@ -17,6 +17,8 @@ SOURCE = Path(__file__).with_name("cpu.cpp")
 NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")  # as /proc/cpuinfo spells them
 FLAGS = ["-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-mfma", "-w"]  # -w: GCC 12 warns of its own headers
 
+DIGEST_BYTES = hashlib.sha256().digest_size
+
 
 class UnavailableError(RuntimeError):
     """The compiled kernel cannot run here; the message says why, in a few words."""
@@ -26,8 +28,9 @@ class UnavailableError(RuntimeError):
 def library() -> ctypes.CDLL:
     """Load the compiled kernel, compiling it first if this source was not compiled on this machine before.
 
-    The library is kept in $OTGRAD_CACHE, else $XDG_CACHE_HOME/otgrad, else ~/.cache/otgrad (about 40 KiB); with no
-    place to write, in a temporary folder. $CXX names the compiler (else g++, c++ or clang++).
+    The library is kept in $OTGRAD_CACHE, else $XDG_CACHE_HOME/otgrad, else ~/.cache/otgrad (about 40 KiB), with its
+    checksum at the end: what does not agree is compiled anew. With no place to write, in a temporary folder. $CXX names
+    the compiler (else g++, c++ or clang++).
 
     Raises:
         UnavailableError: on another processor or system, without a compiler, or if it fails.
@@ -36,7 +39,7 @@ def library() -> ctypes.CDLL:
     key = hashlib.sha256(SOURCE.read_bytes() + repr(command).encode() + _version(command[0])).hexdigest()[:16]
     folder = _cache_folder()
     path = folder / f"cpu-{key}.so"
-    if not path.exists():
+    if not _whole(path):  # the system's loader ends the process over a library that was cut short
         _compile(command, path)
     try:
         return ctypes.CDLL(str(path))
@@ -90,6 +93,15 @@ def _cache_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="otgrad-"))
 
 
+def _whole(path: Path) -> bool:
+    """Whether the file is there and ends with the SHA-256 of what stands before; loaders pass over such an end."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
+
+
 def _compile(command: list[str], path: Path) -> None:
     """Write the library under a name of this process first, so that two processes do not meet.
 
@@ -102,6 +114,8 @@ def _compile(command: list[str], path: Path) -> None:
         done = subprocess.run([*command, str(SOURCE), "-o", str(temporary), *link], capture_output=True, text=True)
         if done.returncode != 0:
             raise UnavailableError(f"{command[0]} failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+        with temporary.open("r+b") as file:
+            file.write(hashlib.sha256(file.read()).digest())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

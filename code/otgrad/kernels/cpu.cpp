@@ -99,6 +99,62 @@ struct Transposed {
   }
 };
 
+// The least and the largest of d numbers, and whether all are finite.
+struct Range {
+  float low, high;
+  bool finite = true;
+  Range(const float* x, int64_t d) {
+    const __m512 infinity = _mm512_set1_ps(INFINITY);
+    __m512 least = infinity, most = _mm512_set1_ps(-INFINITY);
+    for (int64_t c = 0; c < d; c += 16) {
+      const __mmask16 inside = __mmask16((1u << std::min<int64_t>(16, d - c)) - 1);
+      const __m512 v = _mm512_maskz_loadu_ps(inside, x + c);
+      finite &= _mm512_cmp_ps_mask(_mm512_abs_ps(v), infinity, _CMP_LT_OQ) == 0xffff;
+      least = _mm512_mask_min_ps(least, inside, least, v), most = _mm512_mask_max_ps(most, inside, most, v);
+    }
+    low = _mm512_reduce_min_ps(least), high = _mm512_reduce_max_ps(most);
+  }
+};
+
+// scores[row_i] (.., ld) = factor_i * <integers of x_i, y_j> + slope_i * sum_j + bias_j, and the maximum over each tile,
+// tops (.., tiles). With MORE the first two terms are added to the scores. rows, factor, slope are (6 ceil(b / 6),);
+// beyond b the last two are 0, so that a row may stand twice.
+template <bool MORE>
+void add_scores(const uint8_t* blocks, const int32_t* ks, const int64_t* starts, int64_t groups, const int32_t* limbs,
+            int64_t d4, int64_t b, const int64_t* rows, const float* factor, const float* slope, const float* bias,
+            const float* sums, float* scores, int64_t ld, float* tops) {
+  const int64_t tiles = (groups + TILE - 1) / TILE, row_blocks = (b + ROWS - 1) / ROWS;
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t t = 0; t < tiles; t++)
+    for (int64_t block = 0; block < row_blocks; block++) {
+      const float *low = factor + block * ROWS, *along = slope + block * ROWS;
+      const int64_t* row = rows + block * ROWS;
+      float high[ROWS];
+      for (int r = 0; r < ROWS; r++) high[r] = 256 * low[r];
+      __m512 top[ROWS];
+      for (auto& v : top) v = _mm512_set1_ps(-INFINITY);
+      for (int64_t g = t * TILE; g < std::min(groups, (t + 1) * TILE); g++) {
+        Vec acc[2][ROWS][2];
+        products((const Vec*)blocks + 2 * starts[g], ks + starts[g], starts[g + 1] - starts[g],
+                 limbs + block * d4 * 2 * ROWS, acc);
+        for (int half = 0; half < 2; half++) {
+          const int64_t at = g * GROUP + 16 * half;
+          const __m512 sum = _mm512_loadu_ps(sums + at), shift = MORE ? sum : _mm512_loadu_ps(bias + at);
+#pragma GCC unroll 6
+          for (int r = 0; r < ROWS; r++) {
+            float* out = scores + row[r] * ld + at;
+            __m512 s = _mm512_fmadd_ps(sum, _mm512_set1_ps(along[r]), MORE ? _mm512_loadu_ps(out) : shift);
+            s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[half][r][0]), _mm512_set1_ps(high[r]), s);
+            s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[half][r][1]), _mm512_set1_ps(low[r]), s);
+            top[r] = _mm512_max_ps(top[r], s);
+            _mm512_storeu_ps(out, s);
+          }
+        }
+      }
+      for (int r = 0; r < ROWS; r++) tops[row[r] * tiles + t] = _mm512_reduce_max_ps(top[r]);
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -139,52 +195,46 @@ void fill_blocks(const uint8_t* y, const int32_t* order, int64_t n, int64_t d, c
   }
 }
 
-// limbs <- (x - origin) / step as two bytes; rest (b, d) <- what the rounding left of x. limbs is zeroed,
-// (ceil(b / 6), d4, 6, 2) words of 4 coordinates.
-void quantise(const float* x, int64_t b, int64_t d, double origin, double step, int8_t* limbs, float* rest) {
+// limbs <- (x_i - origin_i) / step_i as two bytes, the range of each point cut by itself into steps; rest (b, d) <- what
+// the rounding left of x, also that of origin_i to float; left (b,) <- the largest of it. limbs is zeroed,
+// (ceil(b / 6), d4, 6, 2) words of 4 coordinates. A point that is not finite gets a rest of nan, and 0 elsewhere.
+void quantise(const float* x, int64_t b, int64_t d, double levels, int8_t* limbs, float* rest, float* origins,
+              float* steps, float* left) {
   const int64_t d4 = (d + 3) / 4;
 #pragma omp parallel for
   for (int64_t i = 0; i < b; i++) {
     int8_t* block = limbs + (i / ROWS) * d4 * ROWS * 8 + (i % ROWS) * 8;
+    const Range range(x + i * d, d);
+    origins[i] = steps[i] = left[i] = 0;
+    if (!range.finite) {
+      std::fill_n(rest + i * d, d, NAN);
+      continue;
+    }
+    const double step = std::max((double(range.high) - double(range.low)) / levels, 1e-30);
+    const double origin = range.low + 32768 * step, off = origin - double(float(origin));
+    origins[i] = float(origin), steps[i] = float(step);
+    float largest = 0;
     for (int64_t c = 0; c < d; c++) {
       const double v = (double(x[i * d + c]) - origin) / step, whole = std::nearbyint(v);
       const int32_t w = int32_t(whole), high = (w + 128) >> 8;
       int8_t* word = block + (c / 4) * ROWS * 8 + c % 4;
       word[0] = int8_t(high), word[4] = int8_t(w - 256 * high);
-      rest[i * d + c] = float((v - whole) * step);
+      const float r = rest[i * d + c] = float((v - whole) * step + off);
+      largest = std::max(largest, std::fabs(r));
     }
+    left[i] = largest;
   }
 }
 
-// scores (6 ceil(b / 6), ld) = scale * <integers of x_i, y_j> + bias_j, and their maximum over each tile, tops (.., tiles)
+// See add_scores.
 void scores(const uint8_t* blocks, const int32_t* ks, const int64_t* starts, int64_t groups, const int32_t* limbs,
-            int64_t d4, int64_t b, float scale, const float* bias, float* scores, int64_t ld, float* tops) {
-  const int64_t tiles = (groups + TILE - 1) / TILE, row_blocks = (b + ROWS - 1) / ROWS;
-  const __m512 high = _mm512_set1_ps(256 * scale), low = _mm512_set1_ps(scale);
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t t = 0; t < tiles; t++)
-    for (int64_t block = 0; block < row_blocks; block++) {
-      __m512 top[ROWS];
-      for (auto& v : top) v = _mm512_set1_ps(-INFINITY);
-      for (int64_t g = t * TILE; g < std::min(groups, (t + 1) * TILE); g++) {
-        Vec acc[2][ROWS][2];
-        products((const Vec*)blocks + 2 * starts[g], ks + starts[g], starts[g + 1] - starts[g],
-                 limbs + block * d4 * 2 * ROWS, acc);
-        for (int half = 0; half < 2; half++) {
-          const __m512 shift = _mm512_loadu_ps(bias + g * GROUP + 16 * half);
-          for (int r = 0; r < ROWS; r++) {
-            __m512 s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[half][r][0]), high, shift);
-            s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[half][r][1]), low, s);
-            top[r] = _mm512_max_ps(top[r], s);
-            _mm512_storeu_ps(scores + (block * ROWS + r) * ld + g * GROUP + 16 * half, s);
-          }
-        }
-      }
-      for (int r = 0; r < ROWS; r++) tops[(block * ROWS + r) * tiles + t] = _mm512_reduce_max_ps(top[r]);
-    }
+            int64_t d4, int64_t b, const int64_t* rows, const float* factor, const float* slope, const float* bias,
+            const float* sums, float* scores, int64_t ld, float* tops) {
+  (bias ? add_scores<false> : add_scores<true>)(blocks, ks, starts, groups, limbs, d4, b, rows, factor, slope, bias, sums,
+                                                scores, ld, tops);
 }
 
-// scores <- e = exp(scores - top_i) where the tile's top is above top_i - cut (elsewhere they are left as they are),
+// scores <- e = exp(scores - top_i) where the tile's top is not below top_i - cut (elsewhere they are left as they are),
 // sums (b, tiles) <- sum_j nu_j e_ij over the tile, 0 where it was left out.
 void exponentials(float* scores, int64_t ld, int64_t b, int64_t groups, const float* tops, const float* top,
                   const float* nu, float cut, float* sums) {
@@ -193,7 +243,7 @@ void exponentials(float* scores, int64_t ld, int64_t b, int64_t groups, const fl
   for (int64_t t = 0; t < tiles; t++)
     for (int64_t i = 0; i < b; i++) {
       sums[i * tiles + t] = 0;
-      if (!(tops[i * tiles + t] > top[i] - cut)) continue;
+      if (!(tops[i * tiles + t] >= top[i] - cut)) continue;  // equal where cut is lost in rounding
       const __m512 shift = _mm512_set1_ps(top[i]), least = _mm512_set1_ps(-60.0f);
       __m512 sum = _mm512_setzero_ps();
       for (int64_t j = t * WIDTH; j < std::min(groups * GROUP, (t + 1) * WIDTH); j += 16) {

@@ -1,12 +1,14 @@
 """The kernels for a CPU with AVX-512 VNNI, on atoms that are small integers times a unit (images of bytes).
 
-With y_j = unit * u_j, u_j in {0..255}^d, and x_i = origin + step * v_i + rest_i, v_i whole numbers of 16 bits,
+With y_j = unit * u_j, u_j in {0..255}^d, and x_i = origin_i + step_i v_i + rest_i, v_i whole numbers of 16 bits,
 
-    <x_i, y_j> = unit (step <v_i, u_j> + origin sum_k u_jk) + <rest_i, y_j>
+    <x_i, y_j> = unit (step_i <v_i, u_j> + origin_i sum_k u_jk) + <rest_i, y_j>
 
 The first product is exact in integers, four times as fast as in float32. The last term, of the size of float32's own
 error at lam >= 0.01 mean ||y||^2, is left out of the assignment; to first order it changes the value by
-`-2 <rest_i, sum_j pi_j(x_i) y_j> / scale`, which is put back (x_grad: exactly; psi_step: nearly, by `drift`).
+`-2 <rest_i, sum_j pi_j(x_i) y_j> / scale`, which is put back (x_grad: exactly; psi_step: nearly, by `drift`). Of points
+that range much further than the atoms the rest is taken as a point of its own, and its products are added: 32 bits.
+Each point has its own origin and step: its results do not depend on the others.
 
 Most coordinates of many images are 0 in whole neighbourhoods. Atoms are sorted so that like ones stand together, and
 blocks of 32 atoms x 4 coordinates without an entry are not stored nor multiplied: for MNIST 55% of them, exactly.
@@ -34,11 +36,12 @@ BUFFER_BYTES = 24 * 2**20  # scores formed at once, so that they stay in the cac
 LEAST_ROWS = 96  # and at least so many points at once, or reading the atoms again costs more
 LEAST_SHARE = 1e-9  # of a row's mass: tiles below it are left out of the barycentre
 LEVELS = 65407  # of 16 bits: two signed bytes hold -32768 to 32639
+FURTHER = 4.0  # times the largest coordinate of an atom: points that range further take a second product
 _packed: WeakKeyDictionary[DiscreteMeasure, Packed | None] = WeakKeyDictionary()
 
 
 def covers(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> bool:
-    """Whether this kernel serves the arguments: float32, p = 2, small integers, finite points, lam of some middle size.
+    """Whether this kernel serves the arguments: float32, p = 2, atoms of small integers, lam of some middle size.
 
     lam is compared to mean ||y||^2 / scale: below 1e-4 of it 16 bits of x would show in the assignment; above it the
     value needs the digits that the reference keeps there.
@@ -47,8 +50,7 @@ def covers(x: Tensor, law: DiscreteMeasure, lam: float, cost: Cost) -> bool:
         return False
     if lam > 0 and not 1e-4 * law.mean_square <= lam * cost.scale <= law.mean_square:
         return False
-    finite = math.isfinite(float(x.sum()))
-    return finite and build.unavailable() is None and packed(law) is not None
+    return build.unavailable() is None and packed(law) is not None
 
 
 def packed(law: DiscreteMeasure) -> Packed | None:
@@ -95,7 +97,7 @@ def x_grad(x: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost)
             mean = law.points_at(atoms.order_long[cell])
         else:
             top, z, sums = step.exponentials()
-            mean = atoms.unit * step.weighted_means(z, sums)
+            mean = atoms.unit * step.weighted_means(z, sums) + step.poison[:, None]
             values[rows] = step.soft_values(top, z) - 2 / cost.scale * (step.rest * mean).sum(1)
         grads[rows] = 2 / cost.scale * (x[rows] - mean)
     return values, grads
@@ -105,7 +107,9 @@ def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterato
     """Yield psi_j - c(x_i, y_j) up to a term per row, by tiles of rows (b', n), and the atom of each column (n,)."""
     atoms = _of(law)
     for _, step in _steps(x, atoms, psi, 0.0, cost):
-        yield step.scores[: step.b, : atoms.n], atoms.order_long
+        scores = step.scores[: step.b, : atoms.n]
+        scores[step.poison.isnan()] = math.nan
+        yield scores, atoms.order_long
 
 
 def _of(law: DiscreteMeasure) -> Packed:
@@ -117,37 +121,59 @@ def _of(law: DiscreteMeasure) -> Packed:
 def _steps(x: Tensor, atoms: Packed, psi: Tensor, lam: float, cost: Cost) -> Iterator[tuple[slice, _Step]]:
     """Cut the points into tiles of rows and form the scores of each."""
     rows = rows_at_once(atoms.n)
-    low, high = (float(v) for v in x.aminmax())
-    step = max((high - low) / LEVELS, 1e-30)
-    grid = low + 32768 * step, step
     for start in range(0, len(x), rows):
         tile = slice(start, min(start + rows, len(x)))
-        yield tile, _Step(x[tile].contiguous(), grid, atoms, psi, lam, cost)
+        yield tile, _Step(x[tile].contiguous(), atoms, psi, lam, cost)
 
 
 class _Step:
-    """Scores of b points, (6 ceil(b / 6), ld), in the order of the packed atoms; overwritten by their exponentials."""
+    """Scores of b points, (6 ceil(b / 6), ld), in the order of the packed atoms; overwritten by their exponentials.
 
-    def __init__(
-        self, x: Tensor, grid: tuple[float, float], atoms: Packed, psi: Tensor, lam: float, cost: Cost
-    ) -> None:
+    Attributes:
+        rest: what is left of x (b, d), in units of x.
+        x_sq: ||x_i||^2 / scale (b,).
+        poison: 0 (b,), or nan where psi, x_i or a score of x_i is not finite: maxima would not show it.
+    """
+
+    def __init__(self, x: Tensor, atoms: Packed, psi: Tensor, lam: float, cost: Cost) -> None:
         self.atoms, self.cost, self.b, self.lam = atoms, cost, len(x), lam
-        t, lib, (origin, step) = lam or 1.0, build.library(), grid
-        padded = 6 * math.ceil(self.b / 6)
-        limbs = torch.zeros(padded * atoms.fours * 8, dtype=torch.int8)
-        self.rest = torch.empty_like(x)
-        lib.quantise(_p(x), _i(self.b), _i(x.shape[1]), _d(origin), _d(step), _p(limbs), _p(self.rest))
+        t = lam or 1.0
         bias = x.new_full((atoms.ld,), -math.inf)
-        bias[: atoms.n] = ((psi + (2 * origin * atoms.y_sum - atoms.y_sq) / cost.scale) / t)[atoms.order_long]
+        bias[: atoms.n] = ((psi - atoms.y_sq / cost.scale) / t)[atoms.order_long]
         self.x_sq = x.square().sum(1) / cost.scale
-        self.poison = 0 * psi.sum()  # nan if psi is not finite: the maxima below would not show it
-        self.scores = buffer(x, padded, atoms.ld)
-        self.tops = x.new_empty(padded, atoms.tiles)
-        factor = 2 * step * atoms.unit / (cost.scale * t)
+        self.scores = buffer(x, _sixes(self.b), atoms.ld)
+        self.tops = x.new_empty(_sixes(self.b), atoms.tiles)
+        self._per_product = 2 / (cost.scale * t)
+        self.rest, left, largest = self._add(x, torch.arange(len(self.tops)), bias)
+        self.poison = (0 * psi).sum() + 0 * largest + 0 * self.rest[:, 0]
+        further = (left > FURTHER / 2 / LEVELS * atoms.largest).nonzero().squeeze(1)
+        if len(further) > 0:
+            self.rest[further] = self._add(
+                self.rest[further], torch.cat([further, further[-1:].expand(-len(further) % 6)]), None
+            )[0]
+
+    def _add(self, x: Tensor, rows: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Put bias plus the products of x (b', d), or these beside what is there, into some rows of the scores.
+
+        rows: which (6 ceil(b' / 6),); beyond b' any.
+
+        Returns:
+            what is left of x, the largest coordinate of that (b',), and a bound of the products (b',).
+        """
+        atoms, lib, b = self.atoms, build.library(), len(x)
+        limbs = torch.zeros(_sixes(b) * atoms.fours * 8, dtype=torch.int8)
+        rest, (origin, step), left = torch.empty_like(x), x.new_zeros(2, _sixes(b)), x.new_empty(b)
+        lib.quantise(
+            _p(x), _i(b), _i(x.shape[1]), _d(LEVELS), _p(limbs), _p(rest), _p(origin), _p(step), _p(left)
+        )  # fmt: skip
+        slope, factor = origin * self._per_product, step * (atoms.unit * self._per_product)
         lib.scores(
             *(_p(a) for a in (atoms.blocks, atoms.ks, atoms.starts)), _i(atoms.groups), _p(limbs), _i(atoms.fours),
-            _i(self.b), _f(factor), _p(bias), _p(self.scores), _i(atoms.ld), _p(self.tops),
+            _i(b), _p(rows), _p(factor), _p(slope), None if bias is None else _p(bias), _p(atoms.y_sum),
+            _p(self.scores), _i(atoms.ld), _p(self.tops),
         )  # fmt: skip
+        largest = (LEVELS * factor / atoms.unit + slope.abs()) * (atoms.d * atoms.largest)
+        return rest, left, largest[:b]
 
     def hard(self) -> tuple[Tensor, Tensor]:
         """psi^c(x) (b,) and the cell of each point, a place in the packed order (b,)."""
@@ -200,6 +226,10 @@ class _Step:
             _p(atoms.nu), _p(sums), _p(z), _f(LEAST_SHARE), _p(out),
         )  # fmt: skip
         return out[:, : atoms.d]
+
+
+def _sixes(b: int) -> int:
+    return 6 * math.ceil(b / 6)
 
 
 def _p(tensor: Tensor) -> ctypes.c_void_p:

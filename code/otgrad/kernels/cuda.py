@@ -152,7 +152,7 @@ class _Step:
 
 def _checked(values: Tensor, psi: Tensor, lam: float) -> Tensor:
     """Make values nan where psi has one, which the maxima of a hard transform pass over."""
-    return values if lam > 0 else values.add_(0 * psi.sum())
+    return values if lam > 0 else values.add_((0 * psi).sum())
 
 
 def _row_tiles(b: int, n: int) -> Iterator[slice]:
@@ -189,7 +189,7 @@ def _runs_on(device: torch.device) -> bool:
         return device.type == "cpu" and interpreted
     if torch.version.hip is not None or torch.cuda.get_device_capability(device) < (8, 0):
         return False
-    cell, w = torch.zeros(1, dtype=torch.int64, device=device), torch.ones(1, device=device)
+    cell, w = torch.zeros(1, dtype=torch.int64, device=device), torch.ones(1, dtype=torch.float32, device=device)
     try:
         with torch.cuda.device(device):
             run.hard_marginal[(1,)](cell, w, torch.empty_like(w), 1, 1, ADD=False, BLOCK_N=16, BLOCK_B=16, **FUSED)

@@ -31,7 +31,9 @@ class Packed:
         ks: which 4 coordinates each block holds, int32.
         starts: first block of each group (groups + 1,), int64.
         nu: masses at each place (ld,), 0 beyond n; ld is n rounded up to whole groups.
-        y_sq, y_sum: ||y_j||^2 and sum_k y_jk in the law's order (n,).
+        y_sq: ||y_j||^2 in the law's order (n,).
+        y_sum: sum_k y_jk at each place (ld,), 0 beyond n.
+        largest: the largest y_jk.
         tile_means: mean of each tile's atoms under nu (tiles, d).
     """
 
@@ -44,6 +46,7 @@ class Packed:
     nu: Tensor
     y_sq: Tensor
     y_sum: Tensor
+    largest: float
     tile_means: Tensor
 
     def __post_init__(self) -> None:
@@ -74,20 +77,22 @@ def pack(law: DiscreteMeasure) -> Packed | None:
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     blocks, ks = _aligned_zeros(int(starts[-1]) * GROUP * 4), torch.empty(int(starts[-1]), dtype=torch.int32)
     build.library().fill_blocks(*arguments, _p(starts), _p(blocks), _p(ks))
-    nu = torch.zeros(groups * GROUP)
+    nu, y_sum = law.nu.new_zeros(2, groups * GROUP)
     nu[: law.n] = law.nu[order.long()]
-    y_sum = torch.empty(law.n)  # filled in place: small results kept between large ones would scatter the heap
+    sums, largest = torch.empty_like(law.nu), 0  # filled in place: small results between large ones scatter the heap
     for start, part in _chunks(integers, CHECKED_AT_ONCE):
-        y_sum[start : start + len(part)] = unit * part.sum(1, dtype=torch.int32)
+        sums[start : start + len(part)] = unit * part.sum(1, dtype=torch.int32)
+        largest = max(largest, int(part.max()))
+    y_sum[: law.n] = sums[order.long()]
     means = _tile_means(integers, order.long(), nu, unit)
-    return Packed(integers, unit, order, blocks, ks, starts, nu, law.y_sq, y_sum, means)
+    return Packed(integers, unit, order, blocks, ks, starts, nu, law.y_sq, y_sum, unit * largest, means)
 
 
 def _similar(integers: Tensor) -> Tensor:
     """Order atoms so that those with entries in like places stand together: halve along principal directions."""
     n, d = integers.shape
     pieces = torch.nn.functional.pad(integers, (0, -d % PIECE)).view(n, -1, PIECE)
-    mask = (pieces.amax(dim=2) > 0).float()
+    mask = (pieces.amax(dim=2) > 0).to(torch.float32)
     order, rng = torch.arange(n), torch.Generator().manual_seed(0)
     if float(mask.mean()) > DENSE:
         return order
@@ -97,7 +102,7 @@ def _similar(integers: Tensor) -> Tensor:
         rows = torch.nn.functional.pad(mask[order], (0, 0, 0, parts * size - n)).view(parts, size, -1)
         some = rows[:, :: max(1, size // SAMPLE)]
         some = some - some.mean(dim=1, keepdim=True)
-        axis = torch.randn(parts, mask.shape[1], 1, generator=rng)
+        axis = torch.randn(parts, mask.shape[1], 1, generator=rng, dtype=torch.float32)
         for _ in range(4):  # power iterations
             axis = some.mT @ (some @ axis)
             axis /= axis.norm(dim=1, keepdim=True) + 1e-9
@@ -112,7 +117,7 @@ def _tile_means(integers: Tensor, order: Tensor, nu: Tensor, unit: float) -> Ten
     for start in range(0, len(order), WIDTH):
         places = order[start : start + WIDTH]
         mass = nu[start : start + len(places)]
-        means.append(unit / mass.sum() * (mass @ integers[places].float()))
+        means.append(unit / mass.sum() * (mass @ integers[places].to(mass.dtype)))
     return torch.stack(means)
 
 

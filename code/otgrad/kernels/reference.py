@@ -134,17 +134,25 @@ def _shifted_exp(scores: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     digits that -lam log(1 - small) would lose.
     """
     top = scores.amax(dim=1, keepdim=True)
-    narrow = bool((top.squeeze(1) - scores.amin(dim=1)).amax() <= 1)
+    narrow = top.squeeze(1) - scores.amin(dim=1) <= 1
     scores.sub_(top)
-    if narrow:
-        excess = scores.expm1_() @ nu
-        e = scores.add_(1)
-        return top.squeeze(1) + excess.log1p(), e, 1 + excess
+    if bool(narrow.all()):
+        return _narrow_exp(scores, top, nu)
+    kept = scores[narrow] if bool(narrow.any()) else None  # else a point far away would cost the others those digits
     # Clamped at 70% of the way to underflow: subnormals make exp thirty times slower on some CPUs, and 1e-27
     # (float32) of the largest term is far below rounding.
     e = scores.clamp_(min=0.7 * math.log(torch.finfo(scores.dtype).tiny)).exp_()
     z = e @ nu
-    return top.squeeze(1) + z.log(), e, z
+    log_z = top.squeeze(1) + z.log()
+    if kept is not None:
+        log_z[narrow], e[narrow], z[narrow] = _narrow_exp(kept, top[narrow], nu)
+    return log_z, e, z
+
+
+def _narrow_exp(scores: Tensor, top: Tensor, nu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for scores within 1 of their maximum, top (b, 1), which is already taken off."""
+    excess = scores.expm1_() @ nu
+    return top.squeeze(1) + excess.log1p(), scores.add_(1), 1 + excess
 
 
 def _pair_grad(x: Tensor, y: Tensor, cost: Cost) -> Tensor:
@@ -160,8 +168,30 @@ def _mean_grad(x: Tensor, law: DiscreteMeasure, pi: Tensor, cost: Cost) -> Tenso
     """sum_j pi_ij grad_x c(x_i, y_j) (b, d); pi (b, n) is overwritten."""
     if cost.p == 2:
         return 2 / cost.scale * (x - _weighted_sum(pi, law))
-    pi.mul_(_norm_power(cost.distances(x, law.points), cost))
-    return x * pi.sum(1, keepdim=True) - _weighted_sum(pi, law)
+    distances = cost.distances(x, law.points)
+    pulls = _close_pulls(x, law, pi, distances, cost)
+    pi.mul_(_norm_power(distances, cost))
+    if pulls is not None:
+        pi.masked_fill_(_close(x, distances), 0)
+    grads = x * pi.sum(1, keepdim=True) - _weighted_sum(pi, law)
+    return grads if pulls is None else grads.add_(pulls)
+
+
+def _close(x: Tensor, distances: Tensor) -> Tensor:
+    """Where x_i - sum_j of a few y_j would keep less than half of the digits (b, n)."""
+    return distances < math.sqrt(torch.finfo(x.dtype).eps) * torch.linalg.vector_norm(x, dim=1, keepdim=True)
+
+
+def _close_pulls(x: Tensor, law: DiscreteMeasure, pi: Tensor, distances: Tensor, cost: Cost) -> Tensor | None:
+    """The part of sum_j pi_ij grad_x c(x_i, y_j) (b, d) that is of close pairs, one by one; None without any."""
+    total = None
+    for rows in row_tiles(len(x), law.n, HEIGHTS_ELEMENTS):
+        pairs = _close(x[rows], distances[rows]).nonzero()
+        for part in pairs.split(max(1, HEIGHTS_ELEMENTS // x.shape[1])) if len(pairs) > 0 else ():
+            i, j = (part + part.new_tensor([rows.start, 0])).unbind(1)
+            total = torch.zeros_like(x) if total is None else total
+            total.index_add_(0, i, pi[i, j, None] * _pair_grad(x[i], law.points_at(j), cost))
+    return total
 
 
 def _weighted_sum(pi: Tensor, law: DiscreteMeasure) -> Tensor:

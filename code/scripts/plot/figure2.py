@@ -8,6 +8,7 @@ from otgrad.joblog import job
 
 GRID = 8  # rows and columns of samples in a panel
 PER_ROW = 4  # panels beside each other
+MANY = 12  # panels from which on as many rows would not fit a page
 
 
 def draw(runs, sample_paths, log_paths, outputs, stamp_text):
@@ -20,9 +21,10 @@ def draw(runs, sample_paths, log_paths, outputs, stamp_text):
         outputs: figure files.
         stamp_text: data set and preset.
     """
-    columns = min(PER_ROW, len(runs))
+    across = PER_ROW if len(runs) <= MANY else 2 * PER_ROW
+    columns = min(across, len(runs))
     rows = -(-len(runs) // columns)
-    width = style.PAGE / PER_ROW * columns
+    width = style.PAGE / across * columns
     fig, axes = plt.subplots(rows, columns, figsize=(width, rows * (width / columns + 0.35) + 0.15), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -33,7 +35,7 @@ def draw(runs, sample_paths, log_paths, outputs, stamp_text):
         axis.set_title(
             f"{config['generator'].upper()}, $\\lambda$ = {config['lam']:g}\n"
             f"$F$ = {float(last['value']):.3f}, {float(last['effective_atoms']):.0f} atoms",
-            fontsize=8,
+            fontsize=8 if across == PER_ROW else 4.5,
         )
     style.stamp(fig, stamp_text)
     style.save(fig, outputs, [*sample_paths, *log_paths])

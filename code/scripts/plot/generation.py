@@ -48,7 +48,7 @@ def draw(records, logs, timings, samples, outputs, preset):
         handles += draw_levels(axes, data)
     above.legend(handles=handles, loc="outside upper center", columnspacing=1.4, ncols=6)
     draw_images(below.subplots(), [label(config) for config in arms], samples)
-    images, seeds = runs[0]["data"]["label"], len(runs[0]["seeds"])
+    images, seeds = style.literal(runs[0]["data"]["label"]), len(runs[0]["seeds"])
     paired = f"mean and range over {seeds} paired seeds, images of the first" if seeds > 1 else "1 seed"
     style.stamp(fig, f"data: {images}; preset {preset}; {paired}")
     style.save(fig, outputs, [*logs, *timings, *samples])

@@ -63,7 +63,7 @@ def draw_spectrum(axis, spectrum, colours):
     axis.plot(
         [int(row["k"]) for row in real], column(real, "variance"), color="black", linewidth=0.9, label="held-out images"
     )
-    top = max(column(real, "data"))
+    top = np.nanmax(column(real, "data"), initial=0) or 1.0  # of data without variance nothing is drawn
     axis.set(xscale="log", yscale="log", ylim=(2e-4 * top, 30 * top), xlabel="principal axis of the data")
     axis.set_title("Variance along it (dashed: theory)", fontsize=8, loc="left")
     axis.legend(fontsize=5.5, loc="upper center", ncols=3, columnspacing=1, handlelength=1.2)  # above all marks
@@ -81,10 +81,15 @@ def draw_total(axis, spectrum, cost, colours):
     axis.plot(column(theory, "lam"), [float(row["value"]) for row in theory], "--", color="black", label="theory")
     runs = [row for row in spectrum if row["set"] != "held out" and row["k"] == "0"]
     for row in runs:
-        place(axis, float(row["lam"]), float(row["variance"]) / float(row["data"]), colours)
+        place(axis, float(row["lam"]), share(row), colours)
     axis.set_title("Total variance over the data's", fontsize=8, loc="left")
     finish_lam_axis(axis, cost)
     axis.legend(fontsize=6, loc="upper right")
+
+
+def share(row):
+    """Share of the data's variance that a set of samples has; nan where the data have none."""
+    return float(row["variance"]) / float(row["data"]) if float(row["data"]) > 0 else np.nan
 
 
 def draw_cost(axis, cost, colours):
@@ -112,10 +117,11 @@ LEFT = 3e-4  # where lam = 0 stands
 def finish_lam_axis(axis, cost):
     """Logarithmic lam with 0 at its left end, and the critical value."""
     critical = next(float(row["lam"]) for row in cost if row["kind"] == "critical")
-    axis.axvline(critical, color=style.RED, linewidth=0.7, linestyle=":")
-    spot = {"xy": (critical, 0.6), "xycoords": ("data", "axes fraction")}
-    spot |= {"xytext": (1.5, 0), "textcoords": "offset points"}
-    axis.annotate("collapse", **spot, color=style.RED, fontsize=6, rotation=90, ha="left", va="center")
+    if critical > LEFT:
+        axis.axvline(critical, color=style.RED, linewidth=0.7, linestyle=":")
+        spot = {"xy": (critical, 0.6), "xycoords": ("data", "axes fraction")}
+        spot |= {"xytext": (1.5, 0), "textcoords": "offset points"}
+        axis.annotate("collapse", **spot, color=style.RED, fontsize=6, rotation=90, ha="left", va="center")
     ticks = [1e-3, 1e-2, 1e-1]
     axis.set(xscale="log", xlim=(LEFT, max(1.0, 2 * critical)), xlabel=r"$\lambda$")
     axis.set_xticks([LEFT, *ticks, 1.0], ["0", *(f"{tick:g}" for tick in ticks), "1"], minor=False)

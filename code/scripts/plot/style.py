@@ -71,7 +71,12 @@ def read_json(path: str | os.PathLike[str]) -> dict:
 
 def data_text(dataset: str | os.PathLike[str], preset: str) -> str:
     """What a stamp says of the images that a figure is drawn from; the path is that of dataset.json."""
-    return f"data: {read_json(dataset)['label']}; preset {preset}"
+    return f"data: {literal(read_json(dataset)['label'])}; preset {preset}"
+
+
+def literal(text: str) -> str:
+    """Text that is drawn as it is: a user's file may have dollar signs in its name, which begin a formula."""
+    return text.replace("$", r"\$")
 
 
 def by_seed(table: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from otgrad.adaptation import AdaptationConfig, AdaptationRun, Domains
+from otgrad.adaptation import AdaptationRun, Domains
+from otgrad.arms import AdaptationConfig
 from otgrad.atomic import replacing, write_json
 from otgrad.devices import own_device
 from otgrad.joblog import job

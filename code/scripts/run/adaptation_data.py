@@ -12,7 +12,7 @@ from data import default_cache
 from otgrad.adaptation_data import prepare_adaptation
 from otgrad.atomic import replacing, write_json
 from otgrad.downloads import DownloadError
-from otgrad.images import load_npz
+from otgrad.images import load_part
 from otgrad.joblog import job
 from otgrad.usps import load_usps
 
@@ -43,7 +43,7 @@ def prepare(train_path, test_path, dataset_path, data_dir, cache_dir, arrays_pat
             reason = str(error)
         else:
             source = "data_dir" if data_dir else "download"
-            arrays = prepare_adaptation((load_npz(train_path)[0], load_npz(test_path)[0]), usps)
+            arrays = prepare_adaptation((load_part(train_path), load_part(test_path)), usps)
     record = {
         "not_run": reason,
         "usps_source": source,
@@ -70,5 +70,5 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         torch.set_num_threads(1)
-        chosen = (smk.input.train, smk.input.test, smk.input.record, smk.params.data_dir, default_cache())
+        chosen = (smk.input.train, smk.input.test, smk.input.record, smk.config["data_dir"], default_cache())
         prepare(*chosen, smk.output.arrays, smk.output.record)

@@ -33,24 +33,42 @@ def counterexample_claims(steps_path):
     inexact = chosen("constant", {"default"}, entropic=True)
     reached = [r for r in inexact if float(r["max_distance"]) <= REACHED]
     return {
-        "A-no-convergence": (
-            min(plain) > REACHED,
-            f"distance to theta*, largest of the last {TAIL}, smallest over solvers and steps: {min(plain):.3g}",
+        "A-no-convergence": _of(
+            plain,
+            lambda: min(plain) > REACHED,
+            lambda: (
+                f"distance to theta*, largest of the last {TAIL}, smallest over solvers and steps: {min(plain):.3g}"
+            ),
         ),
-        "A-decreasing-steps": (
-            min(decreasing) <= NEAR,
-            f"the same distance, best and worst: {min(decreasing):.2g}, {max(decreasing):.2g}",
+        "A-decreasing-steps": _of(
+            decreasing,
+            lambda: min(decreasing) <= NEAR,
+            lambda: f"the same distance, best and worst: {min(decreasing):.2g}, {max(decreasing):.2g}",
         ),
-        "A-convergence": (
-            max(exact) <= REACHED,
-            f"distance to theta*, largest of the last {TAIL}, worst lam and step: {max(exact):.1e}",
+        "A-convergence": _of(
+            exact,
+            lambda: max(exact) <= REACHED,
+            lambda: f"distance to theta*, largest of the last {TAIL}, worst lam and step: {max(exact):.1e}",
         ),
-        "A-convergence-algorithm1": (
-            True if len(reached) == len(inexact) else None if reached else False,
-            f"{inexact[0]['inner_steps']} inner steps of the default rule; converged for lam / step "
-            f"{_pairs(reached)}; not for {_pairs([r for r in inexact if r not in reached]) or 'none'}",
+        "A-convergence-algorithm1": _of(
+            inexact,
+            lambda: _all_or_some(len(reached), len(inexact)),
+            lambda: (
+                f"{inexact[0]['inner_steps']} inner steps of the default rule; converged for lam / step "
+                f"{_pairs(reached)}; not for {_pairs([r for r in inexact if r not in reached]) or 'none'}"
+            ),
         ),
     }
+
+
+def _of(found, verdict, evidence, without="no run with such a lam is there"):
+    """Verdict and evidence of what was found; nothing confirms nothing."""
+    return (verdict(), evidence()) if found else (None, without)
+
+
+def _all_or_some(part, whole):
+    """True of all, False of none, None between."""
+    return True if part == whole else None if part else False
 
 
 def image_claims(runs, variance, preset):
@@ -68,37 +86,46 @@ def image_claims(runs, variance, preset):
             f"{generator}, lam {_list([run['config']['lam'] for run in chosen])}: atoms {_list(atoms)}; "
             f"variance over the data's {_list(spread)}"
         )
-    return {"A-smoothing": (None if None in holds else all(holds), "; ".join(evidence))}
+    return {"A-smoothing": (None if not holds or None in holds else all(holds), "; ".join(evidence) or "no run")}
 
 
 def blur_claims(cost_path, stability_path, preset):
     """Whether trained generators reach the bound of the best Gaussian, and what limits Algorithm 1 at lam = 0."""
-    rows = read_table(cost_path)
-    bounds = np.array([(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "bound"]).T
+    decided, arms = preset != "smoke", [{key: float(r[key]) for key in STABILITY} for r in read_table(stability_path)]
+    found = {"A-bound": bound_claim(read_table(cost_path)), "A-solver-error": solver_claim(arms)}
+    return {key: (holds if decided else None, evidence) for key, (holds, evidence) in found.items()}
+
+
+def bound_claim(rows):
+    """Of the runs with lam > 0 on the bound's grid: is each value at most the bound, within 1%?"""
+    bounds = np.array([(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "bound"]).reshape(-1, 2).T
     runs = [(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "run" and float(r["lam"]) > 0]
-    limits = [float(np.interp(np.log(lam), np.log(bounds[0]), bounds[1])) for lam, _ in runs]
-    reached = [value <= 1.01 * limit for (_, value), limit in zip(runs, limits, strict=True)]
-    told = [f"{lam:g}: {value:.3f} / {limit:.3f}" for (lam, value), limit in zip(runs, limits, strict=True)]
-    arms = [{key: float(r[key]) for key in STABILITY} for r in read_table(stability_path)]
+    if not bounds.size:
+        return None, "no bound was computed"
+    kept = [run for run in runs if run[0] >= bounds[0, 0]]  # below the grid the bound is lower than at its end
+    limits = [float(np.interp(np.log(lam), np.log(bounds[0]), bounds[1])) for lam, _ in kept]
+    told = [f"{lam:g}: {value:.3f} / {limit:.3f}" for (lam, value), limit in zip(kept, limits, strict=True)]
+    reached = sum(value <= 1.01 * limit for (_, value), limit in zip(kept, limits, strict=True))
+    without = f"no run with lam >= {bounds[0, 0]:.1g}, the grid's least" if runs else "no lam > 0 was run"
+    return _of(
+        kept, lambda: _all_or_some(reached, len(runs)), lambda: f"lam: value / bound: {', '.join(told)}", without
+    )
+
+
+def solver_claim(arms):
+    """At lam = 0: do more inner steps give a smaller W2, with next to no samples that tie?"""
     plain = [arm for arm in arms if arm["lam"] == 0]
     means = {
         steps: {key: np.mean([arm[key] for arm in plain if arm["inner_steps"] == steps]) for key in STABILITY}
         for steps in sorted({arm["inner_steps"] for arm in plain})
     }
-    few, *_, many = means.values()
-    ties = max(arm["ties"] for arm in plain)
-    decided = preset != "smoke"
-    return {
-        "A-bound": (
-            (True if all(reached) else None if any(reached) else False) if decided else None,
-            f"lam: value / bound: {', '.join(told)}",
-        ),
-        "A-solver-error": (
-            bool(many["w2"] < few["w2"] and ties < 0.01) if decided else None,
-            f"lam = 0, {_list(means)} inner steps: W2 {_list(m['w2'] for m in means.values())}, marginal error"
-            f" {_list(m['marginal_error'] for m in means.values())} of 2; samples that tie: {ties:.2%}",
-        ),
-    }
+    if len(means) < 2:
+        return None, "no two numbers of inner steps were run at lam = 0"
+    (few, *_, many), ties = means.values(), max(arm["ties"] for arm in plain)
+    return bool(many["w2"] < few["w2"] and ties < 0.01), (
+        f"lam = 0, {_list(means)} inner steps: W2 {_list(m['w2'] for m in means.values())}, marginal error"
+        f" {_list(m['marginal_error'] for m in means.values())} of 2; samples that tie: {ties:.2%}"
+    )
 
 
 def seconds_by_setting(record_paths):

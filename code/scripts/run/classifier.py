@@ -9,7 +9,7 @@ import torch
 
 from otgrad.atomic import replacing, write_json
 from otgrad.evaluation.classifier import BATCH, accuracy, to_state, train_classifier
-from otgrad.images import load_npz
+from otgrad.images import load_part
 from otgrad.joblog import job
 from progress import Progress
 
@@ -31,7 +31,7 @@ def train(train_path, test_path, steps, seed, weights_path, record_path):
     Returns:
         the record.
     """
-    images, test = (load_npz(Path(path))[0] for path in (train_path, test_path))
+    images, test = (load_part(Path(path)) for path in (train_path, test_path))
     reason = unusable(images.labels)
     if reason:
         state, record = {}, {"status": f"not run: {reason}", "accuracy": None}

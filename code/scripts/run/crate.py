@@ -7,7 +7,7 @@ same files give the same bytes.
 
 import subprocess
 import tempfile
-import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
@@ -16,13 +16,14 @@ from rocrate.rocrate import ROCrate
 
 from otgrad.atomic import replacing
 from otgrad.joblog import job
+from packing import commit_time, pack, shown
 from readers import read_json, sha256
 
 FOLDERS = ("code", "config", "paper", "profiles", "tests", "figures/reference")  # what can be run again
 TOP = ("Snakefile", "README.md", "LICENSE", "CITATION.cff", "codecheck.yml", "pyproject.toml", "requirements.lock")
 TOP += ("environment.yml",)
 OTHERS = ("results/data/", "results/runs/adaptation/", "results/runs/generation/")  # their .npz hold others' images
-OTHERS += ("results/evaluation/pictures/",)
+PICTURES = "results/evaluation/*/pictures/*"  # as do these
 MOST = 2_000_000  # bytes of an .npz that is taken along; larger ones are named with their hash
 FORMATS = {
     ".csv": "text/csv",
@@ -46,7 +47,7 @@ PROFILES = {
 }
 TERMS = "https://w3id.org/ro/terms/workflow-run/context"  # where `sha256` is defined
 ELSEWHERE = "published elsewhere and not part of this crate, but for the few that figures show"
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of every entry of the zip
+VERSION = "1.1"  # of RO-Crate
 
 
 def crate(record_path, pages, output):
@@ -69,13 +70,14 @@ def crate(record_path, pages, output):
     found = describe(record, sources(set(made)), made)
     with tempfile.TemporaryDirectory() as folder, replacing(Path(output)) as file:
         found.write(folder)
-        pack(Path(folder), file)
+        pack(Path(folder), file, commit_time(record["run"]["git_commit"]))
 
 
 def included(path, size):
     """Whether a result is taken along: neither the images, nor weights, nor large samples."""
     if path.endswith(".npz"):
-        return not path.startswith(OTHERS) and size < MOST
+        shows = path.startswith(OTHERS) or fnmatch(path, PICTURES)
+        return not shows and size < MOST
     return not path.endswith(".pt") and not path.startswith("checkpoints/")
 
 
@@ -91,15 +93,6 @@ def left_behind(part):
     return part.startswith((".", "__pycache__")) or part.endswith(".egg-info")
 
 
-def pack(folder, file):
-    """Zip a folder, sorted by name, every entry with the same date and rights."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
-            entry.create_system, entry.external_attr = 3, 0o644 << 16
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
-
-
 # --- Metadata ---------------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +104,7 @@ def describe(record, code, made):
         code: paths of what can be run again; "Snakefile" among them.
         made: paths of what the run left.
     """
-    found, run = ROCrate(version="1.1"), record["run"]
+    found, run = ROCrate(version=VERSION), record["run"]
     found.metadata.extra_contexts.append(TERMS)
     scripts = {rule["script"] for rule in record["rules"].values() if rule["script"]}
     for path in [*code, *made]:
@@ -183,9 +176,8 @@ def add_article(found, article):
 
 def published(commit):
     """The day of the commit; without git, the year of the licence."""
-    command = ["git", "show", "-s", "--format=%cs", (commit or "HEAD").partition("+")[0]]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return shown(commit, "%cs")
     except (OSError, subprocess.CalledProcessError):
         text = Path("LICENSE").read_text(encoding="utf-8")
         return next(word for word in text.split() if word.isdigit() and len(word) == 4)

@@ -12,7 +12,7 @@ from otgrad.images import save_npz_atomic
 from otgrad.joblog import job
 
 
-def prepare(dataset, data_dir, cache_dir, seed, train_path, test_path, record_path):
+def prepare(dataset, data_dir, cache_dir, seed, train_path, test_path, record_path, asked=None):
     """Resolve `dataset` and write its two parts and its record; each file whole or not at all.
 
     Args:
@@ -23,18 +23,20 @@ def prepare(dataset, data_dir, cache_dir, seed, train_path, test_path, record_pa
         train_path: written, fields images and (if there are any) labels.
         test_path: written likewise.
         record_path: written as JSON.
+        asked: kept in the record: what these images were made for, see otgrad.places.
 
     Returns:
         the record.
     """
     folder = Path(data_dir).expanduser() if data_dir else None
     data = resolve_dataset(str(dataset), folder, Path(cache_dir).expanduser(), int(seed))
+    record = data.record | {"asked": asked} if asked else data.record
     save_npz_atomic(Path(train_path), data.train)
     save_npz_atomic(Path(test_path), data.test)
-    write_json(Path(record_path), data.record)
-    if data.record["fallback_reason"]:
-        sys.stderr.write(fallback_notice(data.record))
-    return data.record
+    write_json(Path(record_path), record)
+    if record["fallback_reason"]:
+        sys.stderr.write(fallback_notice(record))
+    return record
 
 
 def fallback_notice(record):
@@ -57,5 +59,7 @@ def default_cache():
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        chosen = (smk.params.dataset, smk.params.data_dir, default_cache(), smk.params.seed)
-        prepare(*chosen, smk.output.train, smk.output.test, smk.output.record)
+        asked = smk.params.asked
+        dataset = smk.input.files[0] if smk.input.files else asked["dataset"]
+        chosen = (dataset, smk.config["data_dir"], default_cache(), asked["seed"] or 0)
+        prepare(*chosen, smk.output.train, smk.output.test, smk.output.record, asked)

@@ -12,7 +12,7 @@ from otgrad.costs import Cost
 from otgrad.evaluation.classifier import from_state
 from otgrad.evaluation.scores import Judge
 from otgrad.evaluation.sets import Sets, choose_sets, controls
-from otgrad.images import DataError, load_npz
+from otgrad.images import DataError, load_part
 from otgrad.joblog import job
 from otgrad.measures import DiscreteMeasure, Uniform
 from otgrad.networks import LATENT_DIM
@@ -45,7 +45,7 @@ def load_bench(paths, n_train, settings):
         n_train: number of images that generators were trained on.
         settings: size and count of the sets, and the seed of their choice: the same for every run.
     """
-    parts = [load_npz(Path(paths[name]))[0] for name in ("train", "test")]
+    parts = [load_part(Path(paths[name])) for name in ("train", "test")]
     train, test = (torch.from_numpy(part.to_unit()) for part in parts)
     labels, shape = parts[0].labels, parts[0].images.shape[1:]
     state = torch.load(paths["classifier"], map_location="cpu", weights_only=True)

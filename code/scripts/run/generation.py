@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from otgrad.arms import GenerationConfig
 from otgrad.atomic import replacing, write_json
 from otgrad.devices import own_device
-from otgrad.generation import GenerationConfig, GenerationRun, Images, references
-from otgrad.images import load_npz
+from otgrad.generation import GenerationRun, Images, references
+from otgrad.images import load_part
 from otgrad.joblog import job
 from otgrad.kernels.dispatch import choice
 from otgrad.runs import run_record
@@ -54,7 +55,7 @@ def pictures(training, images):
 
 def load_images(train_path, test_path):
     """Both parts as rows in [0, 1]."""
-    train, test = (load_npz(Path(path))[0] for path in (train_path, test_path))
+    train, test = (load_part(Path(path)) for path in (train_path, test_path))
     parts = (torch.from_numpy(part.to_unit()) for part in (train, test))
     return Images(*parts, shape=train.images.shape[1:])
 

@@ -3,12 +3,14 @@
 The same notebook on the same results gives the same bytes.
 """
 
+import json
 import os
 import re
 import sys
 import tempfile
 from pathlib import Path
 
+sys.modules.setdefault("rfc3987_syntax", None)  # else jsonschema builds 38 grammars in 2 s
 import jupytext
 import nbformat
 from ipykernel.kernelspec import get_kernel_dict
@@ -38,7 +40,7 @@ class ThisPython(KernelSpecManager):
         return KernelSpec(**get_kernel_dict())
 
 
-def run(source, notebook_path, page_path, root="."):
+def run(source, notebook_path, page_path, root=".", places=None):
     """Execute every cell with the repository's root as working directory, one thread, and write both forms.
 
     Args:
@@ -46,12 +48,14 @@ def run(source, notebook_path, page_path, root="."):
         notebook_path: .ipynb, written with outputs.
         page_path: .html, written; figures embedded, formulas as MathML.
         root: working directory of the cells.
+        places: folders that the cells read, by name; None: they look for the newest.
 
     Raises:
         RunError: if a cell fails or the kernel dies; nothing is written then.
     """
     notebook = read(source)
-    execute(notebook, root)
+    execute(notebook, root, places)
+    forget_paths(notebook, root)
     with replacing(Path(notebook_path)) as stream:
         stream.write(nbformat.writes(notebook).encode())
     with replacing(Path(page_path)) as stream:
@@ -66,10 +70,22 @@ def read(source):
     return notebook
 
 
-def execute(notebook, root):
+def forget_paths(notebook, root):
+    """Take this machine's folders out of what the cells printed, which is read elsewhere."""
+    folders = sorted({f"{Path(path).resolve()}{os.sep}" for path in (root, sys.prefix, Path.home())}, key=len)[::-1]
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        for folder in folders:
+            if "text" in output:
+                output["text"] = output["text"].replace(folder, "")
+            if "text/plain" in output.get("data", {}):
+                output["data"]["text/plain"] = output["data"]["text/plain"].replace(folder, "")
+
+
+def execute(notebook, root, places=None):
     """Run the cells in a fresh kernel that reads no user's IPython profile and opens no port."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"OMP_NUM_THREADS": "1", "IPYTHONDIR": folder} | FIGURES_INLINE
+        settings |= {"OTGRAD_PLACES": json.dumps(places)} if places else {}
         kernel = KernelManager(
             kernel_spec_manager=ThisPython(), transport="ipc", connection_file=str(Path(folder) / "kernel.json")
         )
@@ -118,7 +134,7 @@ def page(notebook, title):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(f"notebook {smk.wildcards.name}", smk.log[0]):
-        run(smk.input.notebook, smk.output.notebook, smk.output.page)
+        run(smk.input.notebook, smk.output.notebook, smk.output.page, places=smk.params.places)
 elif __name__ == "__main__":
     given, folder = Path(sys.argv[1]), Path("results/notebooks")
     with job(f"notebook {given.stem}", folder / f"{given.stem}.log"):

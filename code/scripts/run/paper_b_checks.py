@@ -75,7 +75,12 @@ def _check_pairing(arms):
     for name, by_seed in arms.items():
         laws.setdefault(name.split("-")[0], []).append({seed: float(c["w1"][0]) for seed, c in by_seed.items()})
     for law, starts in laws.items():
-        worst = max(abs(s[seed] - starts[0][seed]) for s in starts for seed in s.keys() & starts[0].keys())
+        first, *others = starts
+        apart = [abs(other[seed] - first[seed]) for other in others for seed in other.keys() & first.keys()]
+        if not apart:
+            yield Row(f"2-D, {law}: W1 at step 0, all arms", "-", "-", "-", "skipped: no two arms share a seed")
+            continue
+        worst = max(apart)
         yield row(f"2-D, {law}: W1 at step 0, all arms", "0 difference", f"{worst:.1e}", "1e-06", worst <= 1e-6)
 
 

@@ -30,7 +30,7 @@ def curves(log_path):
 
 def reached(steps, w1, level):
     """First of `steps` from which IN_A_ROW measures have a mean of at most `level`; one past the end if none."""
-    means = np.convolve(w1, np.full(IN_A_ROW, 1 / IN_A_ROW), "valid")
+    means = np.convolve(w1, np.full(IN_A_ROW, 1 / IN_A_ROW), "valid") if len(w1) >= IN_A_ROW else np.array([])
     hits = np.flatnonzero(means <= level)
     return float(steps[hits[0]]) if len(hits) else float(2 * steps[-1] - steps[-2])
 

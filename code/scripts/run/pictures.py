@@ -7,7 +7,7 @@ import torch
 
 from otgrad.atomic import replacing
 from otgrad.evaluation.pixels import nearest
-from otgrad.images import DataError, load_npz
+from otgrad.images import DataError, load_part
 from otgrad.measures import Uniform
 from otgrad.networks import LATENT_DIM, make_generator
 from readers import read_json
@@ -30,7 +30,7 @@ def write_pictures(folder, train_path, test_path, seed, out_path):
         out_path: .npz, written.
     """
     config = read_json(Path(folder) / "run.json")["config"]
-    train, test = (load_npz(Path(path))[0] for path in (train_path, test_path))
+    train, test = (load_part(Path(path)) for path in (train_path, test_path))
     shape = train.images.shape[1:]
     if test.images.shape[1:] != shape:
         raise DataError(

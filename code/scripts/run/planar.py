@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from otgrad.arms import PlanarConfig
 from otgrad.atomic import replacing, write_json
 from otgrad.devices import own_device
 from otgrad.joblog import job
-from otgrad.planar import EVAL_POINTS, LAWS, PlanarConfig, PlanarRun, sampling_floor
+from otgrad.planar import EVAL_POINTS, LAWS, PlanarRun, sampling_floor
 from otgrad.runs import run_record
 from seed_tables import follow_seeds, write_seed_tables
 

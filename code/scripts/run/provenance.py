@@ -61,7 +61,9 @@ def summary(config):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"snakemake --detailed-summary failed: {done.stderr.strip()[-300:]}")
-    for line in csv.DictReader(done.stdout.splitlines(), delimiter="\t"):
+    own = str(config.get("dataset") or "")
+    told = done.stdout.replace(str(Path(own).expanduser()), Path(own).name) if own.endswith(".npz") else done.stdout
+    for line in csv.DictReader(told.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE):
         inputs = line["input-file(s)"].split(",") if line["input-file(s)"] != "-" else []
         yield line["output_file"], line["rule"], [_shown(path) for path in inputs if not path.endswith(UNLISTED)]
 
@@ -69,6 +71,11 @@ def summary(config):
 def _shown(path):
     """A path as it may leave this machine: the user's own files by their names alone."""
     return Path(path).name if Path(path).is_absolute() else path
+
+
+def _told(value):
+    """A setting as it may leave this machine: of a user's file its name alone, however the path was written."""
+    return Path(value).name if isinstance(value, str) and value.endswith(".npz") else value
 
 
 def before(made, record):
@@ -102,7 +109,7 @@ def _run(run, config):
     dataset = read_json(run["dataset"])
     return run | {
         "dataset": dataset,
-        "config": {key: value for key, value in config.items() if value is not None and key != "data_dir"},
+        "config": {key: _told(value) for key, value in config.items() if value is not None and key != "data_dir"},
         "git_commit": git_commit(),
         "versions": versions(),
         "platform": platform.platform(),

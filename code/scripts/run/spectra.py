@@ -6,7 +6,7 @@ import torch
 
 from otgrad import shrinkage
 from otgrad.atomic import write_csv
-from otgrad.images import load_npz
+from otgrad.images import load_part
 from otgrad.joblog import job
 from otgrad.measures import Uniform
 from otgrad.networks import LATENT_DIM
@@ -35,7 +35,7 @@ def spectra(train_path, test_path, run_folders, n_train, paths):
         n_train: images that the runs were trained on.
         paths: of the tables spectrum and cost.
     """
-    images = [load_npz(Path(path))[0] for path in (train_path, test_path)]
+    images = [load_part(Path(path)) for path in (train_path, test_path)]
     (train, test), shape = (torch.from_numpy(part.to_unit()) for part in images), images[0].images.shape[1:]
     y = train[:n_train]
     scale = float(y.double().square().sum(1).mean())
@@ -83,7 +83,7 @@ def stability(train_path, test_path, arms, path):
         arms: settings of StabilityConfig.
         path: written.
     """
-    train, test = (load_npz(Path(path))[0] for path in (train_path, test_path))
+    train, test = (load_part(Path(path)) for path in (train_path, test_path))
     y, held_out = (torch.from_numpy(images.to_unit()) for images in (train, test))
     told = ("lam", "inner_steps", "averaging")
     rows = []

@@ -34,7 +34,7 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
     """Train, or go on from the last checkpoint, and write log.csv, timing.csv, samples.npz, weights.pt, run.json.
 
     Args:
-        config: an OTConfig; n_train is cut to the images there are.
+        config: an OTConfig; its sizes are cut to what there is.
         data_dir: folder with train.npz and dataset.json.
         out_dir: the run's folder, written only when training is over.
         checkpoint_dir: folder under which the run's checkpoints lie.
@@ -45,7 +45,7 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
         torch.set_num_threads(threads)
     device = own_device(device)
     images, record = load_images(Path(data_dir))
-    config = replace(config, n_train=min(config.n_train, len(images)))
+    config = cut_to(config, len(images))
     digest = config.digest(record["sha256"]["train"])
     checkpoints = CheckpointFolder(Path(checkpoint_dir) / f"{config.name()}-{digest}")
     kernel = choice(device)
@@ -61,6 +61,13 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
             if first:
                 write_run(result, config, record, images.shape[1:], Path(out_dir), device, kernel, team)
                 checkpoints.clear()
+
+
+def cut_to(config, count):
+    """Cut a run's sizes to the `count` images there are, and a variant's to the run's own."""
+    n_train = min(config.n_train, count)
+    batch_atoms, reuse = min(config.batch_atoms, n_train), min(config.reuse, config.inner_steps)
+    return replace(config, n_train=n_train, batch_atoms=batch_atoms, reuse=reuse)
 
 
 def write_run(result, config, record, shape, out, device, kernel, team):

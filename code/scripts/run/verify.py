@@ -92,6 +92,8 @@ def check_crosscheck(table_path):
         ratio = float(line["difference"]) / float(line["tolerance"])
         if not ratio <= worst.get(line["quantity"], (-math.inf,))[0]:
             worst[line["quantity"]] = (ratio, line)
+    if not worst:
+        yield row("POT cross-check", "0 difference", "nothing was compared", "-", False)
     for quantity, (ratio, line) in worst.items():
         yield row(
             f"POT cross-check, {quantity} (worst: {line['instance']}, lam {line['lam']})",
@@ -162,9 +164,9 @@ def check_figures(figures):
         yield row(
             f"figures/{name}.*: drawn from the tables that are there",
             "matching hashes",
-            "matching" if not stale else f"not matching: {', '.join(stale)}",
+            f"not matching: {', '.join(stale)}" if stale else "matching" if files and tables else "nothing to compare",
             "exact",
-            not stale,
+            bool(files and tables) and not stale,
         )
 
 
