@@ -58,8 +58,8 @@ MUTANTS = [
     Mutant(
         "soft transform: log nu dropped",
         "ctransform.py",
-        "return -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)",
-        "return -lam * torch.logsumexp(-gaps / lam, dim=1)",
+        "values = -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)",
+        "values = -lam * torch.logsumexp(-gaps / lam, dim=1)",
         ("entropic_transform", "assumptions"),
     ),
     Mutant(
@@ -128,8 +128,8 @@ MUTANTS = [
     Mutant(
         "psi-gradient: 1/n forgotten",
         "ctransform.py",
-        "w = x.new_full((len(x),), 1 / len(x)) if weights is None",
-        "w = x.new_ones(len(x)) if weights is None",
+        "x.new_full((len(x),), 1 / len(x)) if weights is None",
+        "x.new_ones(len(x)) if weights is None",
         ("potentials_unique", "entropic_transform"),
     ),
     Mutant(
@@ -156,8 +156,8 @@ MUTANTS = [
     Mutant(
         "soft transform: lam and 1/lam exchanged",
         "ctransform.py",
-        "return -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)",
-        "return -1 / lam * torch.logsumexp(law.nu.log() - gaps * lam, dim=1)",
+        "values = -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)",
+        "values = -1 / lam * torch.logsumexp(law.nu.log() - gaps * lam, dim=1)",
         ("entropic_transform",),
     ),
     Mutant(
@@ -205,8 +205,8 @@ MUTANTS = [
     Mutant(
         "cost: scale forgotten for p other than 2",
         "costs.py",
-        "return self.distances(x, y) ** self.p / self.scale",
-        "return self.distances(x, y) ** self.p",
+        "return distances**self.p / self.scale",
+        "return distances**self.p",
         ("entropic_transform",),
     ),
     Mutant(
