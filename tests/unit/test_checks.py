@@ -160,7 +160,7 @@ def test_masses_are_named(masses, file):
     )
 
 
-@pytest.mark.parametrize("lam", ["0.1", None, True, math.nan, -1.0, math.inf, 1e-320, [0.1, 0.2], torch.ones(2), 1j])
+@pytest.mark.parametrize("lam", ["0.1", None, True, math.nan, -1.0, math.inf, [0.1, 0.2], torch.ones(2), 1j])
 def test_lam_is_a_number(lam):
     for call in (
         lambda: SemiDiscreteOT(Y, lam=lam),
