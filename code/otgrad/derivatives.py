@@ -10,8 +10,9 @@ everywhere, and so is what is taken here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,7 +122,8 @@ def push(along: Triple, at: Triple, psi: Tensor, lam: float, cost: Cost) -> tupl
     return torch.cat(values), torch.cat(slopes)
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Task:
     """What is differentiated: x_grad's values and slopes of (x, psi), and where derivatives find atoms and masses."""
 
     x_grad: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
