@@ -27,7 +27,7 @@ class SemiDiscreteOT(OnAtoms):
 
     Maximises the semi-dual `F(psi) = E_x[psi^{c,lam}(x)] + <nu, psi>` (Houdard et al. 2021; Genevay et al. 2016).
 
-    It is a torch module: as an attribute of another one it moves along with `to` and `double`, and its potential is in
+    It is a torch module: as an attribute of another one it moves along with it (to, double), and its potential is in
     the other's `state_dict`. Atoms and masses that require grad get one from `loss` (a learnt codebook, weights of
     classes); with nn.Parameter they are this module's parameters.
 
