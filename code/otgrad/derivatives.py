@@ -73,7 +73,7 @@ def transform(x: Tensor, y: Tensor, nu: Tensor, psi: Tensor, lam: float, cost: C
 
 
 def pull(along: tuple[Tensor, Tensor], at: Triple, psi: Tensor, lam: float, cost: Cost) -> Triple:
-    """Compute the gradients in x (b, d), y (n, d) and nu (n,) of sum_i v_i psi^{c,lam}(x_i) + <u_i, slopes_i>.
+    """Compute the gradients in x (b, d), y (n, d) and nu (n,) of sum_i v_i psi^{c,lam}(x_i) + `<u_i, slopes_i>`.
 
     Args:
         along: v (b,) and u (b, d).
