@@ -29,7 +29,7 @@ for text, target in (("all positive", np.full(30, 1 / 30)), ("one is 0", np.arra
         print(f"{text}: {name}: {'right' if error < 1e-6 else 'wrong'}, iterations {found.niter}, error {error:.1e}")
 PY
 python3 -m venv "$folder/env"
-"$folder/env/bin/pip" install -q regot==0.0.3 "numpy<3"
+"$folder/env/bin/python" -m pip install -q regot==0.0.3 "numpy<3"
 "$folder/env/bin/python" "$folder/masses.py" | tee "$folder/said.txt"
 test "$(grep -c '^all positive: .*: right' "$folder/said.txt")" = 4
 grep -q "^one is 0: sinkhorn_bcd: right" "$folder/said.txt"

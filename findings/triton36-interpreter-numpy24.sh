@@ -36,7 +36,7 @@ print(f"triton {triton.__version__}, numpy {numpy.__version__}: {said}")
 PY
 for numpy in 2.3.5 2.4.6; do
   python3 -m venv "$folder/$numpy"
-  "$folder/$numpy/bin/pip" install -q torch==2.11.0 triton==3.6.0 "numpy==$numpy"
+  "$folder/$numpy/bin/python" -m pip install -q torch==2.11.0 triton==3.6.0 "numpy==$numpy"
   TRITON_INTERPRET=1 "$folder/$numpy/bin/python" "$folder/loop.py" | tee "$folder/$numpy.txt"
 done
 grep -q "numpy 2.3.5: sum 45" "$folder/2.3.5.txt"

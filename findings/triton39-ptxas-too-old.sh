@@ -40,7 +40,7 @@ for name in ("ptxas", "ptxas-blackwell"):
 PY
 for version in 3.6.0 3.9.0; do
   python3 -m venv "$folder/$version"
-  "$folder/$version/bin/pip" install -q "triton==$version"
+  "$folder/$version/bin/python" -m pip install -q "triton==$version"
   TRITON_CACHE_DIR="$folder/cache" "$folder/$version/bin/python" -W ignore "$folder/add.py" | tee "$folder/$version.txt"
 done
 grep -q "^ptxas: exit 0: .*registers" "$folder/3.6.0.txt"
