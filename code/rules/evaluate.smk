@@ -1,7 +1,4 @@
 # Scores and pictures of the image runs' samples, and scores of sets with a known fault beside them.
-from otgrad.data import too_few_to_score
-from otgrad.evaluation.sets import LEAST
-
 EVALUATION = "results/evaluation"
 SCORES = f"{EVALUATION}/{SCORE_TAG}"  # the table beside is of what was last asked for
 EVALUATION_SETS = {
@@ -12,14 +9,6 @@ EVALUATION_SETS = {
 
 
 JUDGED_LAMS = sorted({run["lam"] for run in JUDGED.values()})
-
-
-def enough_to_score(wildcards):
-    """The held-out images; a file of the user's own with too few of them stops the run before anything is trained."""
-    fault = too_few_to_score(SETTINGS.dataset, LEAST) if SETTINGS.dataset.endswith(".npz") else None
-    if fault:
-        raise SystemExit(f"config: dataset = {SETTINGS.dataset!r}: {fault}")
-    return rules.data.output.test
 
 
 rule classifier:
