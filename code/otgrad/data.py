@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from otgrad import mnist
-from otgrad.images import DataError, ImageSet, held_out_count, load_digits, load_npz, npz_counts, split_holdout
+from otgrad.images import (
+    LEAST_SCORED,
+    DataError,
+    ImageSet,
+    held_out_count,
+    load_digits,
+    load_npz,
+    npz_counts,
+    split_holdout,
+)
 
 HOLDOUT_FRACTION = 0.15
 RETRY_COMMAND = "OTGRAD_DATA_DIR=/path/to/data uv run snakemake --cores all"
@@ -56,8 +65,8 @@ def resolve_dataset(dataset: str, data_dir: Path | None, cache_dir: Path, seed: 
     return _dataset(*mnist.load_mnist(paths), seed, name="mnist", label="MNIST", source=source)
 
 
-def too_few_to_score(path: Path, least: int) -> str | None:
-    """Say why the scores, which compare sets of `least` images or more, cannot be had of a user's file; else None.
+def too_few_to_score(path: Path) -> str | None:
+    """Say why the scores, which compare sets of `LEAST_SCORED` images or more, cannot be had of a file; else None.
 
     A file that cannot be read is left to `resolve_dataset`.
     """
@@ -67,11 +76,11 @@ def too_few_to_score(path: Path, least: int) -> str | None:
         return None
     whole = m is None and n >= 2
     train, test = _parts(n) if whole else (n, m or 0)
-    if min(test, train // 2) >= least:
+    if min(test, train // 2) >= LEAST_SCORED:
         return None
-    enough = next(k for k in count(2) if min(_parts(k)[1], _parts(k)[0] // 2) >= least)
+    enough = next(k for k in count(2) if min(_parts(k)[1], _parts(k)[0] // 2) >= LEAST_SCORED)
     given = f"{n} images" if m is None else f"{n} training and {m} test images"
-    need = f"give at least {enough}, or {2 * least} and {least} as test_images"
+    need = f"give at least {enough}, or {2 * LEAST_SCORED} and {LEAST_SCORED} as test_images"
     return f"{given}, too few to score samples by: {need} (figure2 does with 2)"
 
 

@@ -20,6 +20,7 @@ from otgrad.atomic import replacing
 # What the readers of zip, gzip and .npy raise on a bad file.
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 ROUNDING = 1e-5  # beyond [0, 1], that arithmetic may leave: clamped; half a grey value is 2e-3
+LEAST_SCORED = 10  # images in a set that samples are compared with
 _NPZ_FIELDS = ("images", "labels", "test_images", "test_labels")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import yaml
 
 from otgrad.data import too_few_to_score
-from otgrad.evaluation.sets import LEAST
 from otgrad.places import digest, place_of_images, tag, wanted_images
 from otgrad.runs import OTConfig
 from otgrad.settings import ConfigError, expand_arms, resolve
@@ -108,7 +107,7 @@ def drawn(name, category, caption=None):
 
 def enough_to_score(wildcards):
     """The held-out images; a file of the user's own with too few of them stops the run before anything is trained."""
-    fault = too_few_to_score(SETTINGS.dataset, LEAST) if SETTINGS.dataset.endswith(".npz") else None
+    fault = too_few_to_score(SETTINGS.dataset) if SETTINGS.dataset.endswith(".npz") else None
     if fault:
         raise SystemExit(f"config: dataset = {SETTINGS.dataset!r}: {fault}")
     return rules.data.output.test

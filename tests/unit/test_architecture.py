@@ -89,7 +89,7 @@ ROOMS = {
     "evaluation.features": {"evaluation.points"},
     "evaluation.pixels": {"costs", "evaluation.points"},
     "evaluation.transport": {"costs", "measures", "fixed_source", "evaluation.points"},
-    "evaluation.sets": set(),
+    "evaluation.sets": {"images"},
     "evaluation.statistics": set(),
     "evaluation.scores": {"costs"}
     | {f"evaluation.{name}" for name in ("classifier", "features", "pixels", "transport")},
@@ -244,6 +244,19 @@ def test_importing_the_package_costs_nothing():
 @pytest.mark.parametrize("name", ["joblog", "devices", "atomic"])
 def test_rooms_that_the_workflow_reads_do_without_torch(name):
     assert not loaded_by(f"import otgrad.{name}") & {"torch", "numpy"}
+
+
+def test_the_rules_do_without_torch():
+    """Every job of the workflow reads them: 2 core seconds each."""
+    rules = [ROOT / "Snakefile", *sorted((CODE / "rules").glob("*.smk"))]
+    imports = [
+        line
+        for path in rules
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "import otgrad" in line or line.startswith("from otgrad")
+    ]
+    assert len(imports) > 5
+    assert "torch" not in loaded_by("\n".join(imports))
 
 
 def test_training_runs_without_the_workflows_packages():

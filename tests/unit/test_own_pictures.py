@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from otgrad.data import resolve_dataset, too_few_to_score
-from otgrad.evaluation.sets import LEAST, choose_sets
+from otgrad.evaluation.sets import choose_sets
 from otgrad.images import DataError, ImageSet, load_npz, load_part, npz_counts, save_npz_atomic, split_holdout
 
 RANDOM = np.random.default_rng(0).random((40, 3, 2))
@@ -114,7 +114,7 @@ def test_the_least_number_is_that_of_the_scores(own, count):
         enough = True
     except ValueError:
         enough = False
-    fault = too_few_to_score(own(images=np.zeros((count, 1, 1))), LEAST)
+    fault = too_few_to_score(own(images=np.zeros((count, 1, 1))))
     assert (fault is None) == enough == (count >= 64)
     if fault:
         assert f"{count} images" in fault
@@ -125,7 +125,7 @@ def test_the_least_number_is_that_of_the_scores(own, count):
 def test_a_test_part_is_counted(own, n, m, enough):
     path = own(images=np.zeros((n, 1, 1)), test_images=np.zeros((m, 1, 1)))
     assert npz_counts(path) == (n, m)
-    assert (too_few_to_score(path, LEAST) is None) == enough
+    assert (too_few_to_score(path) is None) == enough
 
 
 def test_what_is_no_such_file_is_left_to_the_reader(own, tmp_path):
@@ -136,4 +136,4 @@ def test_what_is_no_such_file_is_left_to_the_reader(own, tmp_path):
         tmp_path / "text.npz",
         tmp_path / "none.npz",
     ):
-        assert too_few_to_score(path, LEAST) is None
+        assert too_few_to_score(path) is None

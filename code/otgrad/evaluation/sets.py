@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LEAST = 10  # images in a set
+from otgrad.images import LEAST_SCORED
+
 CONTROLS = ("real", "blurred", "mean image", "half of the classes", "copies")
 
 
@@ -45,8 +46,10 @@ def choose_sets(n_images: int, n_train: int, n_test: int, size: int, count: int,
         ValueError: if that leaves fewer than ten images in a set.
     """
     size = min(size, n_test, n_images // 2)
-    if size < LEAST:
-        raise ValueError(f"{n_images} training and {n_test} held-out images: give at least {2 * LEAST} and {LEAST}")
+    if size < LEAST_SCORED:
+        raise ValueError(
+            f"{n_images} training and {n_test} held-out images: give at least {2 * LEAST_SCORED} and {LEAST_SCORED}"
+        )
     rng = torch.Generator().manual_seed(seed + 9_000_011)
     compared = min(n_train, n_test, n_images // 2)
     memory = torch.randperm(n_train, generator=rng)[:compared]
