@@ -32,6 +32,7 @@ SHORT = {
     "steps": FULL["steps"] | {"lams": [0, 1], "theta_steps": [0.15], "iterations": 120, "batch_size": 16},
 }
 COUNTEREXAMPLE = {"full": FULL, "short": SHORT}[PRESET["counterexample"]]
+FIGURE1 = {"lam": 0.1, "step": 0.07, "iterations": 100, "plain_inner_steps": 5, "entropic_inner_steps": 100}
 CODE = sources("scripts/run/counterexample.py")
 
 
@@ -39,7 +40,7 @@ rule figure1_table:
     input:
         code=CODE,
     output:
-        "results/counterexample/figure1.csv",
+        figure1="results/counterexample/figure1.csv",
     log:
         "logs/figure1_table.log",
     benchmark:
@@ -47,54 +48,22 @@ rule figure1_table:
     conda:
         ENVIRONMENT
     params:
-        part="figure1",
-        settings={
-            "lam": 0.1,
-            "step": 0.07,
-            "iterations": 100,
-            "plain_inner_steps": 5,
-            "entropic_inner_steps": 100,
-        },
+        settings={"figure1": FIGURE1},
     message:
-        "Counterexample: {params.part}"
+        "Counterexample: {output}"
     script:
         "../scripts/run/counterexample.py"
 
 
-use rule figure1_table as chart_table with:
+use rule figure1_table as counterexample_tables with:
     output:
-        "results/counterexample/chart.csv",
+        **{part: f"results/counterexample/{part}.csv" for part in COUNTEREXAMPLE},
     log:
-        "logs/chart_table.log",
+        "logs/counterexample_tables.log",
     benchmark:
-        "results/benchmarks/chart_table.tsv"
+        "results/benchmarks/counterexample_tables.tsv"
     params:
-        part="chart",
-        settings=COUNTEREXAMPLE["chart"],
-
-
-use rule figure1_table as segment_table with:
-    output:
-        "results/counterexample/segment.csv",
-    log:
-        "logs/segment_table.log",
-    benchmark:
-        "results/benchmarks/segment_table.tsv"
-    params:
-        part="segment",
-        settings=COUNTEREXAMPLE["segment"],
-
-
-use rule figure1_table as steps_table with:
-    output:
-        "results/counterexample/steps.csv",
-    log:
-        "logs/steps_table.log",
-    benchmark:
-        "results/benchmarks/steps_table.tsv"
-    params:
-        part="steps",
-        settings=COUNTEREXAMPLE["steps"],
+        settings=COUNTEREXAMPLE,
 
 
 rule figure1:
@@ -116,7 +85,7 @@ rule figure1:
 
 rule counterexample_chart:
     input:
-        rules.chart_table.output,
+        rules.counterexample_tables.output.chart,
     output:
         drawn("counterexample_chart", "Paper A"),
     log:
@@ -135,7 +104,7 @@ rule counterexample_chart:
 
 use rule counterexample_chart as counterexample_segment with:
     input:
-        rules.segment_table.output,
+        rules.counterexample_tables.output.segment,
     output:
         drawn("counterexample_segment", "Paper A"),
     log:
@@ -148,7 +117,7 @@ use rule counterexample_chart as counterexample_segment with:
 
 use rule counterexample_chart as counterexample_steps with:
     input:
-        rules.steps_table.output,
+        rules.counterexample_tables.output.steps,
     output:
         drawn("counterexample_steps", "Paper A"),
     log:

@@ -19,6 +19,7 @@ rule crosscheck_table:
         ENVIRONMENT
     params:
         n_images=PRESET["crosscheck_images"],
+        lams=PRESET["crosscheck_lams"],
         seed=SETTINGS.seed,
     message:
         "Compare our potentials with POT's"

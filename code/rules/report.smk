@@ -22,8 +22,8 @@ rule report_numbers:
         verification=VERIFICATION,
         provenance=PROVENANCE,
         figure1=rules.figure1_table.output[0],
-        steps=rules.steps_table.output[0],
-        chart=rules.chart_table.output[0],
+        steps=rules.counterexample_tables.output.steps,
+        chart=rules.counterexample_tables.output.chart,
         slopes=rules.theory_table.output.slopes,
         shrinkage=rules.theory_table.output.shrinkage,
         crosscheck=rules.crosscheck_table.output.table,
@@ -47,7 +47,7 @@ rule report_numbers:
     conda:
         ENVIRONMENT
     params:
-        figure1=rules.figure1_table.params.settings,
+        figure1=FIGURE1,
     message:
         "Gather the report's numbers"
     script:

@@ -6,7 +6,7 @@ EXAMPLE_SETTINGS = {
     "drop_in_loss": "--steps 200",
 }
 EXAMPLE_SETTINGS_SMOKE = {
-    "toy_2d": "--steps 100 --pool 200",
+    "toy_2d": "--steps 50 --pool 60",
     "image_folder": "--demo --size 8 --steps 4",
     "drop_in_loss": "--steps 4",
 }

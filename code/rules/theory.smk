@@ -5,7 +5,7 @@ THEORY = {
     "shrinkage": {"high": 3, "points": 301},
     "field": {"lams": [0, 1], "reach": 0.6, "points": 8},
     "convergence": {
-        "iterations": 150,
+        "iterations": {"full": 150, "short": 60}[PRESET["counterexample"]],
         # solver, inner steps, lam, step on theta, schedule
         "runs": [
             ["averaged", 5, 0, 0.07, "constant"],

@@ -2,9 +2,9 @@
 FIGURES = {
     # figure: the tables it is drawn from, in that order
     "figure1": [rules.figure1_table.output[0]],
-    "counterexample_chart": [rules.chart_table.output[0]],
-    "counterexample_segment": [rules.segment_table.output[0]],
-    "counterexample_steps": [rules.steps_table.output[0]],
+    "counterexample_chart": [rules.counterexample_tables.output.chart],
+    "counterexample_segment": [rules.counterexample_tables.output.segment],
+    "counterexample_steps": [rules.counterexample_tables.output.steps],
     "theory": list(rules.theory_table.output),
     "crosscheck": [rules.crosscheck_table.output.potentials, rules.crosscheck_table.output.trace],
     "figure2": expand(rules.train_ot.output.samples, run=FIGURE2_RUNS)
@@ -98,7 +98,7 @@ rule claims:
         ],
         map="paper/claims.yaml",
         tests=rules.equations.output[0],
-        steps=rules.steps_table.output[0],
+        steps=rules.counterexample_tables.output.steps,
         train=rules.data.output.train,
         runs=RUN_RECORDS,
         logs=expand(rules.train_ot.output.log, run=RUNS),

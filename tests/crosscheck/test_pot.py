@@ -130,19 +130,18 @@ def load(kind):
     return module
 
 
-def test_scripts_write_tables_and_figure(tmp_path, monkeypatch):
+def test_scripts_write_tables_and_figure(tmp_path):
     run, plot = load("run"), load("plot")
-    monkeypatch.setattr(run, "SMALL_LAMS", (0.05,))
     np.savez(tmp_path / "samples.npz", images=blobs(40, 1).astype(np.float32))
     np.savez(tmp_path / "train.npz", images=(255 * blobs(60, 2)).astype(np.uint8))
     paths = [tmp_path / "out" / f"{name}.csv" for name in ("table", "potentials", "trace")]
-    run.crosscheck(tmp_path / "samples.npz", tmp_path / "train.npz", *paths, n_images=50, seed=3)
+    run.crosscheck(tmp_path / "samples.npz", tmp_path / "train.npz", *paths, n_images=50, lams=(0, 0.05), seed=3)
     with paths[0].open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["verdict"] for row in rows} == {"pass"}
     quantities = {"potential", "plan", "value", "stochastic", "emd_dual", "lower_bound", "semidiscrete"}
     assert {row["quantity"] for row in rows} == quantities
-    assert len(paths[1].read_text(encoding="utf-8").splitlines()) == 1 + 2 + 25 + 24 + 3 * 50
+    assert len(paths[1].read_text(encoding="utf-8").splitlines()) == 1 + 2 + 25 + 24 + 50
     figures = [tmp_path / f"crosscheck.{ending}" for ending in ("svg", "pdf", "png")]
     plot.draw(paths[1], paths[2], figures, "instance 4: blobs, preset test")
     assert all(figure.stat().st_size > 1000 for figure in figures)

@@ -157,4 +157,5 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     torch.set_num_threads(1)  # tensors of two columns: a second thread only waits for the first
     with job(smk.rule, smk.log[0]):
-        PARTS[smk.params.part](**smk.params.settings, path=smk.output[0])
+        for part, settings in smk.params.settings.items():
+            PARTS[part](**settings, path=smk.output[part])
