@@ -362,6 +362,7 @@ def test_every_mutant_is_killed(mutant, runs, table, record_property):
     table.append((mutant.name, mutant.file, test))
 
 
+@pytest.mark.slow
 @pytest.mark.mutants
 def test_an_unchanged_copy_passes(tmp_path):
     copied_package(tmp_path)

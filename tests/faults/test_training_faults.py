@@ -87,7 +87,8 @@ def killed(data, folder, steps, kills, seed):
     return hits
 
 
-@pytest.mark.parametrize("kills", [pytest.param(20, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [20, 2])
 def test_training_killed_at_random_moments_ends_bit_for_bit_as_if_it_was_not(data, tmp_path, kills):
     steps = 300 * kills
     whole = trained(data, tmp_path / "whole", steps)
@@ -318,7 +319,8 @@ def test_a_halved_tile_stays_halved_and_other_errors_pass(monkeypatch):
 # Several processes
 
 
-@pytest.mark.parametrize(("steps", "others"), [(200, (1,)), pytest.param(400, (1, 4), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("steps", "others"), [(200, (1,)), (400, (1, 4))])
 def test_a_process_that_dies_ends_the_run_which_then_goes_on_with_another_number_of_them(data, tmp_path, steps, others):
     def torchrun(processes):
         return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]

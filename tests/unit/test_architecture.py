@@ -144,7 +144,8 @@ def room(path):
 def modules():
     """Room -> rooms that it imports, of every file of the package but the lazy otgrad/__init__.py."""
     files = {room(path): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
-    return {name: {other for other in files if f"otgrad.{other}" in imported(path)} for name, path in files.items()}
+    used = {name: imported(path) for name, path in files.items()}
+    return {name: {other for other in files if f"otgrad.{other}" in used[name]} for name in files}
 
 
 def test_there_are_files_to_judge():

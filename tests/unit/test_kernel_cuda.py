@@ -25,6 +25,7 @@ needs_device = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
 def test_in_the_interpreter():
     pytest.importorskip("triton", reason="Triton is not installed")

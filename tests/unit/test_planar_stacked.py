@@ -43,7 +43,7 @@ def weights(network):
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 
-def together(configs, seeds=SEEDS, steps=6):
+def together(configs, seeds=SEEDS, steps=4):
     """Train all arms, which are of one pace, in float64."""
     (arms,) = paces([(config, seed) for config in configs for seed in seeds])
     course = Course(arms, dtype=torch.float64)
@@ -52,7 +52,7 @@ def together(configs, seeds=SEEDS, steps=6):
     return course
 
 
-def hold_against_plain(course, monkeypatch, steps=6):
+def hold_against_plain(course, monkeypatch, steps=4):
     for (config, seed), ours in zip(course.arms, course.networks(), strict=True):
         for network, reference in zip(ours, plain(config, seed, monkeypatch, steps), strict=True):
             torch.testing.assert_close(weights(network), weights(reference), rtol=0, atol=1e-9, msg=config.name())

@@ -10,6 +10,7 @@ from slow_changed import ROOT, changed, commits, slow_files, touched
 STREAMING, MUTANTS = ROOT / "tests/unit/test_streaming.py", ROOT / "tests/equations/test_mutants.py"
 FAULTS, RUNS = ROOT / "tests/faults/test_training_faults.py", ROOT / "tests/workflow/test_workflow_faults.py"
 KERNELS = {ROOT / f"tests/unit/test_{name}.py" for name in ("benchmarks", "kernel_cuda")}
+SHARDS, BROWSER = ROOT / "tests/unit/test_sharding.py", ROOT / "tests/workflow/test_gallery_browser.py"
 PASS, OFFLINE = (ROOT / f"tests/unit/test_gpu_{name}.py" for name in ("pass", "offline"))
 KILLS, SLURM = ROOT / "tests/workflow/test_workflow_kills.py", ROOT / "tests/workflow/test_slurm.py"
 
@@ -26,15 +27,19 @@ def touched_by(name):
         ("code/rules/planar.smk", {RUNS, KILLS, SLURM}),
         ("profiles/slurm/config.yaml", {RUNS, SLURM}),
         ("code/otgrad/planar.py", {RUNS, MUTANTS, PASS, *KERNELS}),
-        ("code/otgrad/streaming.py", {RUNS, MUTANTS, FAULTS, STREAMING, PASS, OFFLINE, *KERNELS}),
-        ("code/otgrad/kernels/cpu.cpp", {RUNS, MUTANTS, FAULTS, STREAMING, PASS, OFFLINE, *KERNELS}),
+        ("code/otgrad/streaming.py", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, *KERNELS}),
+        ("code/otgrad/kernels/cpu.cpp", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, *KERNELS}),
         ("docs/gpu.md", {OFFLINE}),
         ("code/scripts/run/train_ot.py", {RUNS, FAULTS}),
         ("tests/equations/test_duality.py", {RUNS, MUTANTS}),
         ("tests/unit/test_streaming.py", {STREAMING}),
-        ("tests/workflow/conftest.py", {RUNS, KILLS, SLURM}),
+        ("tests/workflow/conftest.py", {RUNS, KILLS, SLURM, BROWSER}),
+        ("code/scripts/run/gallery/page.html.j2", {RUNS, BROWSER}),
         ("tests/workflow/whole_runs.py", {RUNS, KILLS}),
-        ("requirements.lock", {RUNS, KILLS, SLURM, MUTANTS, FAULTS, STREAMING, PASS, OFFLINE, *KERNELS}),
+        (
+            "requirements.lock",
+            {RUNS, KILLS, SLURM, BROWSER, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, *KERNELS},
+        ),
     ],
 )
 def test_a_change_touches_what_can_see_it(name, tests):

@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from contextlib import contextmanager
+from itertools import product
 from urllib.parse import unquote, urlparse
 
 import pytest
@@ -12,7 +13,8 @@ NEEDED = ("playwright", "axe_playwright_python")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None] + ([] if CHROMIUM else ["a Chromium"])
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not found: {', '.join(MISSING)}")
 
-WIDTHS = (400, 700, 1100, 1600)
+TOUCHED_BY = ("code/rules/gallery.smk", "code/scripts/run/gallery.py", "code/scripts/run/gallery")
+WIDTHS = (400, pytest.param(700, marks=pytest.mark.slow), pytest.param(1100, marks=pytest.mark.slow), 1600)
 ZOOM = "a.plate"
 OPEN_ALL = "document.querySelectorAll('details').forEach(details => { details.open = true; })"
 
@@ -86,10 +88,15 @@ def test_what_scrolls_sideways_can_be_scrolled_by_keyboard(opened):
     assert all(box == [0, "region", True] for box in boxes)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1600])
-@pytest.mark.parametrize("large", [False, True])
-def test_accessibility_rules_hold(opened, scheme, width, large):
+VIEWS = list(product((False, True), (400, 1600), ("light", "dark")))  # a figure opened large, width, scheme
+FIRST_VIEWS = ((False, 1600, "light"), (True, 400, "dark"))
+
+
+@pytest.mark.parametrize(
+    ("large", "width", "scheme"),
+    [pytest.param(*view, marks=() if view in FIRST_VIEWS else pytest.mark.slow) for view in VIEWS],
+)
+def test_accessibility_rules_hold(opened, large, width, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
     with opened(width=width, color_scheme=scheme) as page:

@@ -92,7 +92,7 @@ def test_second_process_stops_in_one_line(data, tmp_path):
 
 def test_killed_snakemake_goes_on_after_unlock(tmp_path, copy_project, run_snakemake, clean_environment):
     project = copy_project(tmp_path)
-    arguments = ["--config", "preset=smoke", "dataset=digits", "lams=0.05", "outer_steps=400", "inner_steps=10"]
+    arguments = ["--config", "preset=smoke", "dataset=digits", "lams=0.05", "outer_steps=120", "inner_steps=2"]
     target = "train"
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "1", target, *arguments],
