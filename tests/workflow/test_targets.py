@@ -54,5 +54,5 @@ def test_clean_leaves_a_tree_that_can_begin_again(finished, run_snakemake, tmp_p
     assert not (folder / "results").exists()
     assert not list((folder / "figures").glob("*.*"))
     assert (folder / "figures/reference/figure1.csv").is_file()
-    again = run_snakemake(folder, "figures/workflow.svg", *SMOKE)
+    again = run_snakemake(folder, "results/data/dataset.json", *SMOKE)
     assert again.returncode == 0, again.stderr
