@@ -51,6 +51,26 @@ rule times:
         "../scripts/run/update_times.py"
 
 
+# Rewrites the tables and numbers of the README and of docs/ from the tracked references.
+rule docs:
+    input:
+        code=sources("scripts/run/docs.py"),
+        scripts=[f"code/scripts/run/{name}.py" for name in ("docs_speed", "docs_tables", "claims_map", "report_text")],
+        claims="paper/claims.yaml",
+        questions="paper/questions.yaml",
+    log:
+        "logs/docs.log",
+    conda:
+        ENVIRONMENT
+    params:
+        pages=["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))],
+        references="figures/reference",
+    message:
+        "Rewrite {params.pages}"
+    script:
+        "../scripts/run/docs.py"
+
+
 # Frees the disk.
 rule clean:
     log:
@@ -104,4 +124,5 @@ localrules:
     api,
     clean,
     times,
+    docs,
     references,
