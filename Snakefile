@@ -1,4 +1,4 @@
-# snakemake --cores all reproduces everything: see README.md.
+# snakemake --cores all reproduces everything: see README.md and docs/.
 import os
 import shlex
 

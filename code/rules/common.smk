@@ -23,7 +23,7 @@ sys.modules.setdefault("rfc3987_syntax", None)  # else jsonschema, which Snakema
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every job compiles PyTorch's sources again: 2 to 5 s each
 ROOT = Path(workflow.basedir)
 PYTHON = sys.executable
-ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see the README
+ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see docs/evaluate.md
 PACKAGE = sorted(str(p.relative_to(ROOT)) for kind in ("py", "cpp") for p in (ROOT / "code/otgrad").rglob(f"*.{kind}"))
 
 try:

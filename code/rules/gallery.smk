@@ -57,6 +57,7 @@ rule crate:
     input:
         code=sorted(str(p.relative_to(ROOT)) for p in (ROOT / "code").rglob("*.py")),
         about=["CITATION.cff", "LICENSE", "README.md", "Snakefile"],
+        docs=sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md")),
         record=PROVENANCE,
         results=RESULTS,
         tables=list(FIGURES.values()),

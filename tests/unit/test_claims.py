@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from claims_map import by_tests, judge, markdown, outcomes, read_map
-from update_references import with_claims
+from claims_map import by_tests, judge, outcomes, read_map
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = read_map(ROOT / "paper/claims.yaml")
@@ -105,10 +104,6 @@ def test_verdicts_follow_results():
         judge(entries, {"A-9": (True, "")}, {}, {})
 
 
-def test_the_readme_shows_the_map_with_the_kept_verdicts():
+def test_the_kept_verdicts_are_those_of_the_map():
     verdicts = json.loads((ROOT / "figures/reference/claims.json").read_text(encoding="utf-8"))
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert verdicts.keys() == {entry["id"] for entry in ENTRIES}
-    table = markdown([entry | {"verdict": verdicts[entry["id"]]} for entry in ENTRIES])
-    assert table in text
-    assert with_claims(text, [entry | {"verdict": verdicts[entry["id"]]} for entry in ENTRIES]) == text

@@ -32,6 +32,7 @@ MADE = {  # path -> rule
 }
 TABLES = ["results/table.csv", "results/runs/x/samples.npz", "results/runs/x/large.npz"]
 CODE = ["Snakefile", "LICENSE", "CITATION.cff", "README.md", "code/scripts/plot/style.py", "config/default.yaml"]
+CODE += ["docs/claims.md"]
 LEFT_BEHIND = ["code/otgrad/__pycache__/a.pyc", "code/otgrad.egg-info/PKG-INFO", "config/.secret", "notes.txt"]
 
 

@@ -1,4 +1,4 @@
-"""No link leads nowhere: in the README, and in every page that a run leaves. External addresses are not called."""
+"""No link leads nowhere: in the README, in docs/, in every page that a run leaves. External ones are not called."""
 
 import re
 from functools import cache
@@ -66,9 +66,12 @@ def foreign(path):
     return [link for link in page(path).loads if urlsplit(link).scheme not in ("", "data")]
 
 
-def test_readme():
-    assert len(page(ROOT / "README.md").links) > 20
-    assert list(broken(ROOT / "README.md")) == []
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_readme_and_docs(path):
+    assert len(page(path).links) > 1
+    assert list(broken(path)) == []
 
 
 @pytest.mark.parametrize("link", ["nowhere.md", "#no-such-heading", "http://arxiv.org/abs/1", "https://example.org/"])

@@ -1,4 +1,4 @@
-"""The workflow on SLURM, as the README tells a lab to run it, on a SLURM of this machine alone."""
+"""The workflow on SLURM, as docs/scale.md tells a lab to run it, on a SLURM of this machine alone."""
 
 import csv
 import importlib.util
@@ -25,9 +25,9 @@ TOUCHED_BY = ("Snakefile", "code/rules", "profiles", "tests/workflow/loopback_sl
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=str(REASON))]
 
 
-def as_the_readme_says(folder, line):
-    """A command of the README's block for a cluster, with what it says to add where there is no database."""
-    text = (folder / "README.md").read_text().split("**A SLURM cluster.**")[1]
+def as_the_docs_say(folder, line):
+    """A command of the block for a cluster, with what it says to add where there is no database."""
+    text = (folder / "docs/scale.md").read_text().split("## A SLURM cluster")[1]
     words = text.split("```")[1].strip().splitlines()[line].split()
     assert words[:5] == ["uv", "run", "--group", "slurm", "snakemake"]
     (addition,) = re.findall(r"`(--slurm-status-command[^`]*)`", text)
@@ -49,7 +49,7 @@ def run(slurm, tmp_path_factory, clean_environment, copy_project):
     assert "# - slurm_partition=YOURS" in marked
     profile.write_text(marked.replace("# - slurm_partition=YOURS", "- slurm_partition=main"))
     done = subprocess.run(
-        [*as_the_readme_says(folder, 0), *LOOPBACK],
+        [*as_the_docs_say(folder, 0), *LOOPBACK],
         cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=1700, check=False,
     )  # fmt: skip
     return folder, done, slurm.say("scontrol", "show", "jobs")
@@ -91,7 +91,7 @@ def test_the_tables_are_those_of_a_run_without_slurm(run, tmp_path_factory, copy
 
 def test_a_job_without_its_device_says_so(slurm, run, clean_environment):
     folder = run[0]
-    command = [*as_the_readme_says(folder, 1), *LOOPBACK, "--retries", "0"]
+    command = [*as_the_docs_say(folder, 1), *LOOPBACK, "--retries", "0"]
     command += ["--config", "preset=smoke", "dataset=digits", "device=cuda", "cluster=True", "seed=7", "--", "train"]
     begun = time.time()
     done = subprocess.run(

@@ -19,7 +19,7 @@ from otgrad.joblog import job
 from packing import commit_time, pack, shown
 from readers import read_json, sha256
 
-FOLDERS = ("code", "config", "paper", "profiles", "tests", "figures/reference")  # what can be run again
+FOLDERS = ("code", "config", "docs", "paper", "profiles", "tests", "figures/reference")  # what can be run again
 TOP = ("Snakefile", "README.md", "LICENSE", "CITATION.cff", "codecheck.yml", "pyproject.toml", "requirements.lock")
 TOP += ("environment.yml",)
 OTHERS = ("results/data/", "results/runs/adaptation/", "results/runs/generation/")  # their .npz hold others' images

@@ -1,7 +1,7 @@
 """Keep this run as the reference: ranges of the image runs' numbers over the seeds there are, and light thumbnails.
 
-Not part of `all`: it writes tracked files, those under figures/reference/ and the README's table of claims. Call it by
-name, after runs with several seeds.
+Not part of `all`: it writes tracked files. Call it by name, after runs with several seeds; then the rule `docs`, which
+writes the tables of README.md and docs/ anew.
 """
 
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from claims_map import markdown as claims_table
 from evaluation_checks import read_scores
 from otgrad.atomic import replacing, write_json
 from otgrad.joblog import job
@@ -21,7 +20,6 @@ from readers import read_table, run_summary
 # Smallest half-width of each quantity's range; that of a collapsed generator's diversity is rounding, not learning.
 FLOOR = {"value": 0.0, "diversity": 0.05, "effective_atoms": 0.0}
 THUMBNAIL_WIDTH = 1000  # pixels
-CLAIMS_START, CLAIMS_END = "<!-- claims: written by the rule `references` -->", "<!-- end of claims -->"
 PER_RUN = ("lam", "generator", "seed")  # settings that differ between the runs of one reference
 
 
@@ -115,20 +113,10 @@ def update(run_records, dataset_path, figures, preset, reference_dir):
         thumbnail(figure, folder / "thumbnails" / f"{figure.stem}-{preset}-{dataset['name']}.png")
 
 
-def update_claims(claims_path, reference_dir, readme):
-    """Write claims.json, the verdicts by id, and the README's table of claims."""
+def update_claims(claims_path, reference_dir):
+    """Write claims.json, the verdicts by id."""
     entries = json.loads(Path(claims_path).read_text(encoding="utf-8"))
     write_json(Path(reference_dir) / "claims.json", {entry["id"]: entry["verdict"] for entry in entries})
-    text = Path(readme).read_text(encoding="utf-8")
-    with replacing(Path(readme)) as stream:
-        stream.write(with_claims(text, entries).encode())
-
-
-def with_claims(text, entries):
-    """Put the table of claims between its two marks in a text."""
-    before, _, rest = text.partition(CLAIMS_START)
-    _, _, after = rest.partition(CLAIMS_END)
-    return before + CLAIMS_START + "\n" + claims_table(entries) + CLAIMS_END + after
 
 
 def thumbnail(source, destination):
@@ -147,5 +135,5 @@ if "snakemake" in globals():
     with job(smk.rule, smk.log[0]):
         update(smk.input.runs, smk.input.dataset, smk.input.figures, smk.params.preset, smk.params.references)
         update_scores(smk.input.scores, smk.input.dataset, smk.params.preset, smk.params.references)
-        update_claims(smk.input.claims, smk.params.references, "README.md")
+        update_claims(smk.input.claims, smk.params.references)
         update_planar(smk.input.planar, smk.input.planar_record, smk.params.preset, smk.params.references)
