@@ -1,6 +1,10 @@
 # The notebooks: text in code/notebooks, executed on what the workflow made. Nothing reads them.
 NOTEBOOK_RESULTS = {
-    "01_counterexample": [rules.figure1_table.output[0], rules.counterexample_tables.output.segment, rules.counterexample_tables.output.steps],
+    "01_counterexample": [
+        rules.figure1_table.output[0],
+        rules.counterexample_tables.output.segment,
+        rules.counterexample_tables.output.steps,
+    ],
     "02_entropic_gradient": [],
     "03_semidiscrete": [rules.crosscheck_table.output.trace],
     "04_mnist_results": [CLAIMS, *rules.data.output, *RUN_RECORDS]
