@@ -1,5 +1,7 @@
 """README and docs/: tables and numbers are those of the references, no other is typed, and no link leads nowhere."""
 
+import fnmatch
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -114,6 +116,9 @@ def test_every_page_is_reached_from_the_readme():
 def test_questions_name_claims_and_jobs_that_are_there():
     verdicts = (REFERENCES / "claims.json").read_text(encoding="utf-8")
     assert all(f'"{entry["claim"]}"' in verdicts for entry in asked()["questions"])
+    jobs = json.loads((REFERENCES / "times.json").read_text(encoding="utf-8"))["laptop-digits"]["seconds"]
+    for entry in asked()["questions"] + asked()["checks"]:
+        assert all(fnmatch.filter(jobs, pattern) for pattern in entry["jobs"]), entry["command"]
     shown = " ".join(str(entry) for entry in asked()["checks"])
     assert set(re.findall(r"\{([a-z-]+)\}", shown)) <= values(REFERENCES).keys()
 

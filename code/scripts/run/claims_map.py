@@ -80,13 +80,13 @@ def _judge(entry, measured, found, not_run):
 
 def markdown(entries, up=""):
     """Render entries as a table with links; `up` leads from the file to the repository's root."""
-    lines = ["| claim | where | kind | verdict | computed by | tested by | shown in |", "|" + "---|" * 7]
+    lines = ["| claim | verdict | where it stands; kind | function; tests; shown in |", "|" + "---|" * 4]
     for entry in entries:
-        links = [_link(function_file(entry["function"]), entry["function"].removeprefix("otgrad."), up)]
+        function = _link(function_file(entry["function"]), entry["function"].removeprefix("otgrad."), up)
         tests = dict.fromkeys(test.partition("::")[0] for test in entry["tests"])
-        links.append("<br>".join(_link(test, Path(test).stem.removeprefix("test_"), up) for test in tests))
-        cells = [f"**{entry['id']}** {entry['statement']}", entry["where"], entry["kind"], entry["verdict"]]
-        lines.append("| " + " | ".join([*cells, *links, f"`{entry['shown']}`"]) + " |")
+        links = [_link(test, Path(test).stem, up) for test in tests]
+        cells = [f"**{entry['id']}** {entry['statement']}", entry["verdict"], f"{entry['where']}; {entry['kind']}"]
+        lines.append("| " + " | ".join([*cells, "<br>".join([function, *links, f"`{entry['shown']}`"])]) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -45,11 +45,16 @@ def claims(references):
 
 
 def evidence(references, paper):
-    """The claims of a paper that runs judge, or whose verdict is ours to explain: verdict, how sure, evidence."""
+    """The claims of a paper that runs judge: verdict, how sure it is, evidence."""
     measured = {row["claim"]: row for row in kept(references, "evidence")}
     chosen = [e for e in entries(references) if e["id"] in measured and e["id"].startswith(paper)]
-    rows = [(e["statement"], bold(e["verdict"]), *list(measured[e["id"]].values())[1:]) for e in chosen]
+    rows = [(e["statement"], bold(e["verdict"]), *told(measured[e["id"]])) for e in chosen]
     return grid(("claim", "verdict", "how sure", "evidence"), rows)
+
+
+def told(row):
+    """How sure a claim's verdict is, and the evidence."""
+    return row["how sure"], row["evidence"].replace("*", r"\*")
 
 
 def bold(verdict):
@@ -84,9 +89,10 @@ def minutes(times, jobs):
 
 
 def span(times, jobs):
-    """Minutes on the digits, and on MNIST where they differ."""
+    """Minutes on the digits, and on MNIST if the jobs read images and take longer there."""
     small, large = (minutes(times[f"laptop-{name}"], jobs) for name in ("digits", "mnist"))
-    return small if small == large else f"{small}; {large}"
+    images = any(fnmatch("data.tsv", pattern) for pattern in jobs)
+    return f"{small}; {large}" if images and small != large else small
 
 
 def asked():
@@ -103,7 +109,7 @@ def questions(references):
         answer = entry["answers"].get(verdicts[entry["claim"]], WITHOUT_VERDICT)
         how = entry.get("sure") or sure[entry["claim"]]
         rows.append((entry["question"], answer, how, f"`{entry['command']}`", span(times, entry["jobs"])))
-    return grid(("question", "answer", "how sure", f"see it: `{COMMAND}`", "minutes"), rows)
+    return grid(("question", "answer", "how sure", f"see it: `{COMMAND}` and", "minutes"), rows)
 
 
 def checks(references):
