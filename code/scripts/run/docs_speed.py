@@ -77,7 +77,7 @@ def steps(references):
         times = short(ours["median_ms"]), f"{short(peer['median_ms'])} ({peer['arm']})", ratio
         errors = f"{float(ours['value_error']):.0e}, {float(ours['grad_error']):.0e}"
         lines.append((*map(whole, cell[:2]), cell[2], *times, other["median"], other["least"], short(floor), errors))
-    head = ("b", "n", "λ", "otgrad, ms", "fastest peer, ms", "the second over the first (quartiles)")
+    head = ("b", "n", "λ", "otgrad, ms", "fastest other library, ms", "the second over the first (quartiles)")
     head += ("median of six runs", "least of six runs", "float32 product alone, ms", "error of value, gradient")
     return grid(head, lines)
 
@@ -89,9 +89,11 @@ def peers(references):
     ratios = {
         (row["quantity"], row["n"], row["arm"]): f"{float(row['ratio']):.1f}" for row in rows if row["status"] == "ok"
     }
+    errors = {row["arm"]: row["value_error"] for row in rows if (row["quantity"], row["n"]) == cells[1]}
     arms = dict.fromkeys(row["arm"] for row in rows if row["kind"] == "peer" or row["arm"] == "otgrad reference")
-    lines = [(arm, *(ratios.get((*cell, arm), NEVER) for cell in cells)) for arm in arms]
-    return grid(("library", "ψ-step, n = 10,000", "n = 60,000", "x-gradient, n = 10,000", "n = 60,000"), lines)
+    lines = [(arm, *(ratios.get((*cell, arm), NEVER) for cell in cells), errors[arm] or NEVER) for arm in arms]
+    head = ("library", "ψ-step, n = 10,000", "n = 60,000", "x-gradient, n = 10,000", "n = 60,000")
+    return grid((*head, "error of the value, n = 60,000"), lines)
 
 
 def sizes(references):
@@ -141,10 +143,10 @@ def training(references):
         middle, low, high = (f"{float(row[f'schedule_{key}']):.2g}" for key in ("factor", "q25", "q75"))
         ratio = f"{middle} ({low} to {high})" if row["rounds"] != "1" else middle
         inner = f"{row['inner_steps']} × {row['batch_size']}"
-        times = short(row["seconds_theirs"]), short(row["seconds_ours"]), ratio
+        times = short(row["seconds_theirs"]), short(row["seconds_ours"]), ratio, short(row["product"])
         lines.append((text, inner, row["rounds"], f"{float(row['target']):.3f}", *times))
     head = ("schedule", "inner steps × batch", "rounds", "best value", "seconds to it", "ours to the same")
-    return grid((*head, "the first over the second (extremes)"), lines)
+    return grid((*head, "the first over the second (extremes)", "the same, theirs with autograd"), lines)
 
 
 def bits(references):
