@@ -118,8 +118,7 @@ def race(references, names, tracks):
     lines = [
         (text, *(times[name, *cell] for cell in cells), f"{max(memory[name]):.1f}") for name, text in names.items()
     ]
-    pools = len({cell[:2] for cell in cells}) > 1
-    heads = [f"{whole(pool)} × {whole(n)}, λ = {lam}" if pools else f"λ = {lam}" for pool, n, lam in cells]
+    heads = [f"{whole(pool)} × {whole(n)}, λ = {lam}" for pool, n, lam in cells]
     return grid(("solver", *heads, "GiB at most"), lines)
 
 
