@@ -17,25 +17,25 @@ if os.path.realpath(workflow.basedir) != os.path.realpath(os.curdir):
 configfile: "config/default.yaml"
 
 
-include: "code/rules/common.smk"
-include: "code/rules/data.smk"
-include: "code/rules/counterexample.smk"
-include: "code/rules/images.smk"
-include: "code/rules/evaluate.smk"
-include: "code/rules/pictures.smk"
-include: "code/rules/shrinkage.smk"
-include: "code/rules/crosscheck.smk"
-include: "code/rules/planar.smk"
-include: "code/rules/paper_b_images.smk"
-include: "code/rules/theory.smk"
-include: "code/rules/verify.smk"
-include: "code/rules/notebooks.smk"
-include: "code/rules/present.smk"
-include: "code/rules/report.smk"
-include: "code/rules/gallery.smk"
-include: "code/rules/reuse.smk"
-include: "code/rules/benchmark.smk"
-include: "code/rules/targets.smk"
+include: "code/companion/common/common.smk"
+include: "code/companion/data/rules.smk"
+include: "code/companion/counterexample/rules.smk"
+include: "code/companion/images/rules.smk"
+include: "code/companion/scores/rules.smk"
+include: "code/companion/scores/pictures.smk"
+include: "code/companion/shrinkage/rules.smk"
+include: "code/companion/crosscheck/rules.smk"
+include: "code/companion/persistence/planar.smk"
+include: "code/companion/persistence/images.smk"
+include: "code/companion/counterexample/theory.smk"
+include: "code/companion/reader/verification.smk"
+include: "code/companion/reader/notebooks.smk"
+include: "code/companion/reader/present.smk"
+include: "code/companion/reader/report.smk"
+include: "code/companion/reader/gallery.smk"
+include: "code/companion/reader/reuse.smk"
+include: "code/benchmarks/rules.smk"
+include: "code/companion/reader/targets.smk"
 
 
 # No output: prints its summary on every call, and fails if the verification does.
@@ -62,4 +62,7 @@ rule all:
     message:
         "Summary"
     script:
-        "code/scripts/run/summary.py"
+        "code/companion/reader/summary.py"
+
+
+add_sources()

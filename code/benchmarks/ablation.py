@@ -19,13 +19,13 @@ from functools import cache
 
 import torch
 
-from otgrad.asgd import AsgdState, StepRule, asgd_step
-from otgrad.block_ascent import BlockRule
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step
-from otgrad.fixed_source import solve_fixed_source
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import objective
+from otgrad.solvers.block_ascent import BlockRule
+from otgrad.solvers.certified import solve_fixed_source
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 from problems import GAPS, make_problem
 
 LOOKS = (0.02, 0.035, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50)

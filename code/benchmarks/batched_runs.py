@@ -13,8 +13,8 @@ import time
 import numpy as np
 import torch
 
-from otgrad.networks import CriticMlp
-from otgrad.potentials import CriticRule, slope_penalty
+from companion.algorithms.networks import CriticMlp
+from companion.algorithms.potentials import CriticRule, slope_penalty
 
 WIDTHS = (2, 128, 128, 128)
 LR = 5e-4

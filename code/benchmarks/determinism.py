@@ -22,7 +22,7 @@ import torch
 
 from problems import launcher, rounded, write_table
 
-TRAIN = Path(__file__).parents[1] / "scripts/run/train_ot.py"
+TRAIN = Path(__file__).parents[1] / "companion/images/run_training.py"
 STEPS = (10, 100)
 SETTINGS = {"n-train": "10000", "outer-steps": str(STEPS[-1]), "log-every": "10", "eval-samples": "1000"}
 Run = tuple[dict[int, float], torch.Tensor, torch.Tensor]

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from otgrad.atomic import write_json
-from otgrad.images import DataError, load_npz
-from otgrad.settings import expand_arms
-from otgrad.usps import load_usps
+from companion.common.files import write_json
+from companion.common.settings import expand_arms
+from companion.data.images import DataError, load_npz
+from companion.data.usps import load_usps
 
 # POT's wheel for Python 3.12 has 31 MiB: what it scores is saved and scored afterwards. OTT-JAX 0.6 needs jax < 0.9.
 WHEELS = ("tqdm==4.67.1", "filelock==3.20.0", "flash-sinkhorn==0.4.1", "pykeops==2.3", "keopscore==2.3")

@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from companion.algorithms.algorithm1 import algorithm1, sample_images, train
+from companion.algorithms.checkpoints import CheckpointFolder
+from companion.algorithms.networks import LATENT_DIM, make_generator
+from companion.algorithms.problem import Problem
+from companion.algorithms.runs import OTConfig
+from companion.scores.classifier import from_state, train_classifier
+from companion.scores.scores import Judge
+from companion.scores.sets import Sets, choose_sets
 from gpu_record import Record
-from otgrad.asgd import AsgdState, StepRule
-from otgrad.checkpoints import CheckpointFolder
 from otgrad.costs import Cost
-from otgrad.evaluation.classifier import from_state, train_classifier
-from otgrad.evaluation.scores import Judge
-from otgrad.evaluation.sets import Sets, choose_sets
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.networks import LATENT_DIM, make_generator
-from otgrad.problem import Problem
-from otgrad.runs import OTConfig
-from otgrad.training.ot import algorithm1, sample_images, train
+from otgrad.solvers.stochastic import AsgdState, StepRule
 from problems import SIDE, blots
 
 PAPER = {"batch_size": 200, "outer_steps": 3000, "inner_steps": 10, "lr_theta": 1e-3, "n_train": 60_000}

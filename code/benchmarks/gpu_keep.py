@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from otgrad.atomic import replacing, write_csv, write_json
-from otgrad.planar_stacked import scores
+from companion.common.files import replacing, write_csv, write_json
+from companion.persistence.planar_stacked import scores
 
 REFERENCES, DOCS = Path("figures/reference/gpu"), Path("docs/gpu.md")
 RECORDED = Path(__file__).parents[2] / "figures/reference/recorded.csv"

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from companion.algorithms.graphs import recorded
+from companion.common.files import replacing
+from companion.data.adaptation_data import prepare_adaptation
+from companion.data.images import ImageSet, load_npz
+from companion.persistence.adaptation import AdaptationRun, Domains
+from companion.persistence.arms import CRITIC_METHODS, AdaptationConfig, GenerationConfig, PlanarConfig
+from companion.persistence.experiments import Experiment
+from companion.persistence.generation import GenerationRun, Images
+from companion.persistence.planar_stacked import Look, train_stacked
+from companion.scores.pixels import total_variance
 from gpu_images import bench
 from gpu_record import FILE_BYTES, Record
-from otgrad.adaptation import AdaptationRun, Domains
-from otgrad.adaptation_data import prepare_adaptation
-from otgrad.arms import CRITIC_METHODS, AdaptationConfig, GenerationConfig, PlanarConfig
-from otgrad.atomic import replacing
-from otgrad.evaluation.pixels import total_variance
-from otgrad.experiments import Experiment
-from otgrad.generation import GenerationRun, Images
-from otgrad.graphs import recorded
-from otgrad.images import ImageSet, load_npz
-from otgrad.planar_stacked import Look, train_stacked
 from problems import SIDE
 
 EVERY = 100  # outer steps between two looks in the plane

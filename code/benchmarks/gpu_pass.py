@@ -27,8 +27,8 @@ import torch
 import gpu_images
 import gpu_kernels
 import gpu_paper_b
+from companion.common.files import replacing
 from gpu_record import OutOfTime, Record, check_folder
-from otgrad.atomic import replacing
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from otgrad.atomic import replacing, write_json
+from companion.common.files import replacing, write_json
 
 FILES, FILE_BYTES = 8, 16 * 2**20  # what comes back from a lent machine
 

@@ -22,9 +22,9 @@ def fixed_source(problem: Problem, lam: float, parameter: None, clock, certified
     from otgrad.measures import DiscreteMeasure
 
     try:
-        from otgrad.fixed_source import solve_fixed_source
+        from otgrad.solvers.certified import solve_fixed_source
     except ImportError as error:
-        raise NotInstalled("otgrad.fixed_source") from error
+        raise NotInstalled("otgrad.solvers.certified") from error
     x, cost = torch.from_numpy(problem.x), Cost(scale=problem.scale)
     few = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y[:1024]), unit=1 / 255)
     solve_fixed_source(x[:64], few, 1.0, cost, tol=None, max_passes=1)  # builds what is built once

@@ -24,7 +24,7 @@ import torch
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step, x_grad
 from otgrad.measures import DiscreteMeasure
-from otgrad.sharding import Shard, Team
+from otgrad.scale.shards import Shard, Team
 from problems import launcher, make_problem, rounded, write_table
 from scaling_model import document
 

@@ -36,7 +36,7 @@ def document(rows: list[dict[str, object]], cores: int, lam: float) -> str:
     lines = ["# One law over several processes", ""]
     lines += [
         "Each process holds a part of the atoms; all hold the same points. A psi-step gathers b numbers from each, a",
-        "theta-step sums b d more (`otgrad.sharding`). Made by `code/benchmarks/scaling.py`.",
+        "theta-step sums b d more (`otgrad.scale.shards`). Made by `code/benchmarks/scaling.py`.",
         "",
         f"## Measured: {cores} cores, gloo, one thread for each process, λ = {lam}",
         "",

@@ -28,9 +28,9 @@ def estimator(problem: Problem, lam: float, parameter: None, clock) -> None:
     """The library's default: SemiDiscreteOT.fit's steps, no setting. Packing the atoms counts."""
     import torch
 
-    from otgrad.asgd import AsgdState, StepRule, asgd_step
     from otgrad.costs import Cost
     from otgrad.measures import DiscreteMeasure
+    from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
     draw, cost, rule = sampler(torch.from_numpy(problem.x)), Cost(scale=problem.scale), StepRule()
     few = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y[:1024]), unit=1 / 255)

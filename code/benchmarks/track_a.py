@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from kernel_arms import ARMS
-from otgrad.asgd import AsgdState, StepRule, asgd_step
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 from problems import Problem, make_problem, rounded, write_table
 from worker import Worker
 

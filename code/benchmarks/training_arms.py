@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from otgrad import asgd
-from otgrad.asgd import AsgdState, StepRule, asgd_step
+from companion.algorithms import algorithm1 as ot
+from companion.algorithms.networks import LATENT_DIM, make_generator
 from otgrad.costs import Cost
 from otgrad.ctransform import c_transform
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.networks import LATENT_DIM, make_generator
-from otgrad.training import ot
+from otgrad.solvers import stochastic as asgd
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 from problems import SIDE, Problem
 from solver_arms import Clock, Done
 from worker import Pipe

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from otgrad.atomic import replacing
-from otgrad.checkpoints import CheckpointFolder
-from otgrad.images import DataError, ImageSet, load_npz, save_npz_atomic
+from companion.algorithms.algorithm1 import sample_images, train
+from companion.algorithms.checkpoints import CheckpointFolder
+from companion.algorithms.networks import LATENT_DIM
+from companion.algorithms.runs import OTConfig, RunError
+from companion.common.files import replacing
+from companion.data.images import DataError, ImageSet, load_npz, save_npz_atomic
 from otgrad.measures import Uniform
-from otgrad.networks import LATENT_DIM
-from otgrad.runs import OTConfig, RunError
-from otgrad.training.ot import sample_images, train
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SIZES = range(8, 129)  # pixels per side
@@ -128,8 +128,8 @@ def shape(rng):
 def own_unit(images):
     """Compute the pictures' variance over mean ||y||^2.
 
-    otgrad.training.ot divides the cost by mean ||y||^2, which for pictures on white is mostly the white: a lam in that
-    unit would mean much more for them than for the same pictures on black.
+    companion.algorithms.algorithm1 divides the cost by mean ||y||^2, which for pictures on white is mostly the white:
+    a lam in that unit would mean much more for them than for the same pictures on black.
     """
     rows = ImageSet(images).to_unit().astype(np.float64)
     variance = rows.var(axis=0).sum()

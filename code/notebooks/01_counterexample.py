@@ -16,7 +16,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from otgrad.counterexample import dirac, gradient_descent, one_sided_derivatives, optimal_psi, transport_cost, two_cycle
+from companion.counterexample.descent import (
+    dirac,
+    gradient_descent,
+    one_sided_derivatives,
+    optimal_psi,
+    transport_cost,
+    two_cycle,
+)
 from otgrad.ctransform import c_transform
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "Snakefile").is_file())

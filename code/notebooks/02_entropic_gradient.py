@@ -18,7 +18,7 @@ from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform, x_grad
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
+from otgrad.solvers.exact import solve_pool
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "Snakefile").is_file())
 plt.style.use(ROOT / "code/notebooks/style.mplstyle")

@@ -14,12 +14,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from otgrad.asgd import AsgdState, StepRule, asgd_step
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment
-from otgrad.estimator import SemiDiscreteOT  # also: from otgrad import SemiDiscreteOT
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
+from otgrad.solvers.estimator import SemiDiscreteOT  # also: from otgrad import SemiDiscreteOT
+from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "Snakefile").is_file())
 plt.style.use(ROOT / "code/notebooks/style.mplstyle")

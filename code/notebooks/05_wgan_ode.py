@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from otgrad.evaluate import exact_w1
+from companion.algorithms.networks import CriticMlp, ResidualMlp
+from companion.algorithms.potentials import Critic, CriticRule, SemiDiscrete
+from companion.algorithms.w1fe import EulerRule, w1fe
+from companion.algorithms.wgan import wgan
+from companion.persistence.planar import LATENT, LAWS
+from companion.scores.distances import exact_w1
 from otgrad.measures import DiscreteMeasure, Normal
-from otgrad.networks import CriticMlp, ResidualMlp
-from otgrad.planar import LATENT, LAWS
-from otgrad.potentials import Critic, CriticRule, SemiDiscrete
-from otgrad.training.w1fe import EulerRule, w1fe
-from otgrad.training.wgan import wgan
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "Snakefile").is_file())
 plt.style.use(ROOT / "code/notebooks/style.mplstyle")

@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from otgrad.asgd import StepRule
     from otgrad.costs import Cost
-    from otgrad.estimator import SemiDiscreteOT
-    from otgrad.fixed_source import solve_fixed_source
     from otgrad.measures import DiscreteMeasure
-    from otgrad.pool import solve_pool
+    from otgrad.solvers.certified import solve_fixed_source
+    from otgrad.solvers.estimator import SemiDiscreteOT
+    from otgrad.solvers.exact import solve_pool
+    from otgrad.solvers.stochastic import StepRule
 
 __version__ = "0.1.0"
 __all__ = ["Cost", "DiscreteMeasure", "SemiDiscreteOT", "StepRule", "solve_fixed_source", "solve_pool"]
@@ -22,10 +22,10 @@ __all__ = ["Cost", "DiscreteMeasure", "SemiDiscreteOT", "StepRule", "solve_fixed
 _ROOMS = {
     "Cost": "costs",
     "DiscreteMeasure": "measures",
-    "SemiDiscreteOT": "estimator",
-    "StepRule": "asgd",
-    "solve_fixed_source": "fixed_source",
-    "solve_pool": "pool",
+    "SemiDiscreteOT": "solvers.estimator",
+    "StepRule": "solvers.stochastic",
+    "solve_fixed_source": "solvers.certified",
+    "solve_pool": "solvers.exact",
 }
 
 

@@ -18,8 +18,8 @@ from otgrad.kernels import dispatch, reference
 from otgrad.kernels.memory import in_tiles
 from otgrad.kernels.mixture import combine
 from otgrad.measures import DiscreteMeasure
-from otgrad.sharding import Shard
-from otgrad.streaming import StreamedMeasure
+from otgrad.scale.shards import Shard
+from otgrad.scale.streams import StreamedMeasure
 
 NARROW = 0.01  # of lam: a row of costs within it keeps its digits by expm1
 

@@ -127,7 +127,7 @@ class DiscreteMeasure:
             return self
         return DiscreteMeasure(self.y[self.support], self.nu[self.support], self.unit)
 
-    # What a law whose atoms lie in several processes has to do otherwise (otgrad.sharding).
+    # What a law whose atoms lie in several processes has to do otherwise (otgrad.scale.shards).
 
     @property
     def size(self) -> int:

@@ -1,19 +1,17 @@
 import csv
-import importlib.util
+import importlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("ot")
-from otgrad import crosscheck
+from companion.crosscheck import comparison as crosscheck
+from companion.crosscheck.comparison import Check, compare, pot_sinkhorn
+from companion.crosscheck.instances import image_instance, small_instances
 from otgrad.costs import Cost
-from otgrad.crosscheck import Check, compare, pot_sinkhorn
-from otgrad.instances import image_instance, small_instances
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "code/scripts"
 NAMES = ("two atoms", "random atoms", "massless atom")
 
 
@@ -124,14 +122,11 @@ def test_image_cost_is_in_units_of_the_mean_square():
 
 
 def load(kind):
-    spec = importlib.util.spec_from_file_location(f"{kind}_crosscheck", SCRIPTS / kind / "crosscheck.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"companion.crosscheck.{kind}_crosscheck")
 
 
 def test_scripts_write_tables_and_figure(tmp_path, monkeypatch):
-    run, plot = load("run"), load("plot")
+    run, plot = load("run"), load("draw")
     monkeypatch.setattr(run, "small_instances", lambda seed: small_instances(seed)[1:2])
     np.savez(tmp_path / "samples.npz", images=blobs(40, 1).astype(np.float32))
     np.savez(tmp_path / "train.npz", images=(255 * blobs(60, 2)).astype(np.uint8))

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from companion.algorithms.algorithm1 import algorithm1
+from companion.algorithms.problem import Problem
 from otgrad import solve_pool
-from otgrad.asgd import AsgdState, StepRule
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
 from otgrad.gradient import theta_gradient_autograd, theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure, Normal
-from otgrad.problem import Problem
-from otgrad.training.ot import algorithm1
+from otgrad.solvers.stochastic import AsgdState, StepRule
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 SEEDS = st.integers(0, 10**6)

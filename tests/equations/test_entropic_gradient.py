@@ -11,8 +11,8 @@ from torch import nn
 from otgrad.costs import Cost
 from otgrad.gradient import theta_gradient_autograd, theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers.exact import solve_pool
 
 STEP = 2e-5
 POOL, ATOMS = 9, 4

@@ -17,8 +17,8 @@ from torch import nn
 from otgrad.costs import Cost
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers.exact import solve_pool
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
 COSTS = [Cost(1.0), Cost(1.5), Cost(2.0), Cost(3.0), Cost(2.0, scale=7.5)]

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from companion.algorithms.algorithm1 import descend_theta
+from companion.algorithms.networks import CriticMlp, ResidualMlp
+from companion.algorithms.potentials import Critic, CriticRule, SemiDiscrete
+from companion.algorithms.problem import Problem
+from companion.algorithms.w1fe import EulerRule, w1fe
+from companion.algorithms.wgan import wgan
 from otgrad.measures import DiscreteMeasure, Normal
-from otgrad.networks import CriticMlp, ResidualMlp
-from otgrad.potentials import Critic, CriticRule, SemiDiscrete
-from otgrad.problem import Problem
-from otgrad.training.ot import descend_theta
-from otgrad.training.w1fe import EulerRule, w1fe
-from otgrad.training.wgan import wgan
 
 BATCH = 64
 

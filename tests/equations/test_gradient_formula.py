@@ -11,7 +11,7 @@ from torch import nn
 from otgrad.costs import Cost
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
+from otgrad.solvers.exact import solve_pool
 
 STEP = 1e-4
 

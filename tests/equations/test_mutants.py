@@ -22,8 +22,9 @@ ROOT = HERE.parents[1]
 # the smallest example of a failure, which takes minutes where a mutant makes the solver fail slowly.
 RUN = """
 import pathlib, sys
-import hypothesis, otgrad, pytest
-assert pathlib.Path(otgrad.__file__).is_relative_to(sys.argv[1]), otgrad.__file__
+import companion, hypothesis, otgrad, pytest
+for package in (otgrad, companion):
+    assert pathlib.Path(package.__file__).is_relative_to(sys.argv[1]), package.__file__
 hypothesis.settings.register_profile("kill", phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate])
 hypothesis.settings.load_profile("kill")
 sys.exit(pytest.main(sys.argv[2:]))
@@ -31,7 +32,7 @@ sys.exit(pytest.main(sys.argv[2:]))
 
 
 class Mutant(NamedTuple):
-    """Replace `source`, which occurs once in code/otgrad/<file>, by `mutated`; `noticed_by` are files, in order."""
+    """Replace `source`, which occurs once in code/<file>, by `mutated`; `noticed_by` are files, in order."""
 
     name: str
     file: str
@@ -43,250 +44,251 @@ class Mutant(NamedTuple):
 MUTANTS = [
     Mutant(
         "soft assignment: sign of (psi - c) / lam flipped",
-        "ctransform.py",
+        "otgrad/ctransform.py",
         "pi = torch.softmax(law.nu.log() - gaps / lam, dim=1)",
         "pi = torch.softmax(law.nu.log() + gaps / lam, dim=1)",
         ("entropic_transform",),
     ),
     Mutant(
         "soft assignment: log nu dropped",
-        "ctransform.py",
+        "otgrad/ctransform.py",
         "pi = torch.softmax(law.nu.log() - gaps / lam, dim=1)",
         "pi = torch.softmax(-gaps / lam, dim=1)",
         ("entropic_transform",),
     ),
     Mutant(
         "soft transform: log nu dropped",
-        "ctransform.py",
+        "otgrad/ctransform.py",
         "values = -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)",
         "values = -lam * torch.logsumexp(-gaps / lam, dim=1)",
         ("entropic_transform", "assumptions"),
     ),
     Mutant(
         "psi-gradient: factor nu of the marginal dropped",
-        "kernels/reference.py",
+        "otgrad/kernels/reference.py",
         "marginal.mul_(law.nu)",
         "marginal.mul_(1 / law.n)",
         ("semidual_concavity",),
     ),
     Mutant(
         "one-pass transform: nu dropped from the sum of exponentials",
-        "kernels/reference.py",
+        "otgrad/kernels/reference.py",
         "z = e @ nu",
         "z = e.mean(dim=1)",
         ("entropic_transform",),
     ),
     Mutant(
         "exact solver: log nu dropped from its plan",
-        "pool.py",
+        "otgrad/solvers/exact.py",
         "return self.w[:, None] * torch.softmax((psi - self.matrix) / lam + self.nu.log(), dim=1)",
         "return self.w[:, None] * torch.softmax((psi - self.matrix) / lam, dim=1)",
         ("duality",),
     ),
     Mutant(
         "exact solver: psi returned uncentred",
-        "pool.py",
+        "otgrad/solvers/exact.py",
         "return PoolSolution(target.center(full), value",
         "return PoolSolution(full, value",
         ("potentials_unique",),
     ),
     Mutant(
         "estimator: psi returned uncentred",
-        "estimator.py",
+        "otgrad/solvers/estimator.py",
         "return self.target.center(self._solved.asgd.average)",
         "return self._solved.asgd.average",
         ("potentials_unique",),
     ),
     Mutant(
         "gauge: plain mean of psi instead of <nu, psi>",
-        "measures.py",
+        "otgrad/measures.py",
         "shifted = psi - self.mean(psi)",
         "shifted = psi - psi.mean()",
         ("potentials_unique",),
     ),
     Mutant(
         "x-gradient: hard for lam > 0 (nearest cell instead of the mean)",
-        "kernels/reference.py",
+        "otgrad/kernels/reference.py",
         "grads[rows] = _mean_grad(x[rows], law, e.mul_(law.nu).div_(z[:, None]), cost)",
         "grads[rows] = _pair_grad(x[rows], law.points_at(e.argmax(dim=1)), cost)",
         ("entropic_transform",),
     ),
     Mutant(
         "assignment: hard for lam > 0",
-        "ctransform.py",
+        "otgrad/ctransform.py",
         "pi = torch.softmax(law.nu.log() - gaps / lam, dim=1)",
         "pi = torch.zeros_like(gaps).scatter_(1, gaps.argmin(dim=1, keepdim=True), 1.0)",
         ("entropic_transform",),
     ),
     Mutant(
         "semi-dual: 1/n forgotten in the mean",
-        "semidual.py",
+        "otgrad/semidual.py",
         "values.mean() if weights is None",
         "values.sum() if weights is None",
         ("proposition1", "potentials_unique"),
     ),
     Mutant(
         "psi-gradient: 1/n forgotten",
-        "ctransform.py",
+        "otgrad/ctransform.py",
         "x.new_full((len(x),), 1 / len(x)) if weights is None",
         "x.new_ones(len(x)) if weights is None",
         ("potentials_unique", "entropic_transform"),
     ),
     Mutant(
         "theta-gradient, explicit: 1/n forgotten",
-        "gradient.py",
+        "otgrad/gradient.py",
         "objective = c_transform_fixed_psi(generator(z), target, psi, lam, cost).mean()",
         "objective = c_transform_fixed_psi(generator(z), target, psi, lam, cost).sum()",
         ("assumptions",),
     ),
     Mutant(
         "theta-gradient, autograd: 1/n forgotten",
-        "gradient.py",
+        "otgrad/gradient.py",
         "objective = c_transform(generator(z), target, psi, lam, cost).mean()",
         "objective = c_transform(generator(z), target, psi, lam, cost).sum()",
         ("proposition1",),
     ),
     Mutant(
         "Algorithm 1: 1/n forgotten in its theta-step",
-        "training/ot.py",
+        "companion/algorithms/algorithm1.py",
         "transform = c_transform_fixed_psi(x, problem.target, psi, problem.lam, problem.cost).mean()",
         "transform = c_transform_fixed_psi(x, problem.target, psi, problem.lam, problem.cost).sum()",
         ("euler_is_wgan",),
     ),
     Mutant(
         "soft transform: lam and 1/lam exchanged",
-        "ctransform.py",
+        "otgrad/ctransform.py",
         "values = -lam * torch.logsumexp(law.nu.log() - gaps / lam, dim=1)",
         "values = -1 / lam * torch.logsumexp(law.nu.log() - gaps * lam, dim=1)",
         ("entropic_transform",),
     ),
     Mutant(
         "one-pass scores: lam and 1/lam exchanged",
-        "kernels/reference.py",
+        "otgrad/kernels/reference.py",
         "t = lam if lam > 0 else 1.0",
         "t = 1 / lam if lam > 0 else 1.0",
         ("entropic_transform",),
     ),
     Mutant(
         "squared cost's slope: factor 2 dropped (soft)",
-        "kernels/reference.py",
+        "otgrad/kernels/reference.py",
         "return 2 / cost.scale * (x - _weighted_sum(pi, law))",
         "return 1 / cost.scale * (x - _weighted_sum(pi, law))",
         ("entropic_transform",),
     ),
     Mutant(
         "squared cost's slope: factor 2 dropped (hard)",
-        "kernels/reference.py",
+        "otgrad/kernels/reference.py",
         "return 2 / cost.scale * difference",
         "return 1 / cost.scale * difference",
         ("entropic_transform",),
     ),
     Mutant(
         "slope of the p-th power of a distance: exponent p - 1 instead of p - 2",
-        "kernels/reference.py",
+        "otgrad/kernels/reference.py",
         "distances.pow(cost.p - 2)",
         "distances.pow(cost.p - 1)",
         ("entropic_transform",),
     ),
     Mutant(
         "slope on an atom for p <= 1: left as 1 / 0",
-        "kernels/reference.py",
+        "otgrad/kernels/reference.py",
         "return torch.where(distances > 0, slope, 0.0)",
         "return slope",
         ("assumptions",),
     ),
     Mutant(
         "hard transform: sign of psi flipped",
-        "ctransform.py",
+        "otgrad/ctransform.py",
         "return gaps.min(dim=1).values",
         "return (gaps + 2 * psi).min(dim=1).values",
         ("entropic_transform",),
     ),
     Mutant(
         "cost: scale forgotten for p other than 2",
-        "costs.py",
+        "otgrad/costs.py",
         "return distances**self.p / self.scale",
         "return distances**self.p",
         ("entropic_transform",),
     ),
     Mutant(
         "atoms without mass: kept in the sums",
-        "measures.py",
+        "otgrad/measures.py",
         "return None if bool((self.nu > 0).all())",
         "return None if bool((self.nu >= 0).all())",
         ("entropic_transform", "assumptions"),
     ),
     Mutant(
         "semi-dual of the exact solver: <nu, psi> forgotten",
-        "pool.py",
+        "otgrad/solvers/exact.py",
         "value = float(self.w @ self.transform(psi, lam) + self.nu @ psi)",
         "value = float(self.w @ self.transform(psi, lam))",
         ("duality",),
     ),
     Mutant(
         "exact solver: weights of the points ignored",
-        "pool.py",
+        "otgrad/solvers/exact.py",
         'source, target = _law("x", x, "weights", weights)',
         'source, target = _law("x", x, "weights", None)',
         ("duality",),
     ),
     Mutant(
         "exact solver: lam = 0 answered with the first lam",
-        "pool.py",
+        "otgrad/solvers/exact.py",
         "UNREGULARISED_GAP = 1e-4",
         "UNREGULARISED_GAP = 1e4",
         ("duality",),
     ),
     Mutant(
         "psi-steps: descent instead of ascent",
-        "asgd.py",
+        "otgrad/solvers/stochastic.py",
         "state.psi += _increment(",
         "state.psi -= _increment(",
         ("potentials_unique",),
     ),
     Mutant(
         "counterexample: one-sided derivatives exchanged",
-        "counterexample.py",
+        "companion/counterexample/descent.py",
         "return max(slopes), min(slopes)",
         "return min(slopes), max(slopes)",
         ("proposition1",),
     ),
     Mutant(
         "W1-FE: Euler targets left in the graph",
-        "training/w1fe.py",
+        "companion/algorithms/w1fe.py",
         "        with torch.no_grad():\n            y = generator(z)\n        v = potential",
         "        with torch.enable_grad():\n            y = generator(z)\n        v = potential",
         ("euler_is_wgan",),
     ),
     Mutant(
         "W1-FE: dt forgotten",
-        "training/w1fe.py",
+        "companion/algorithms/w1fe.py",
         "target = y + rule.dt * v",
         "target = y + v",
         ("euler_is_wgan",),
     ),
     Mutant(
         "WGAN: sign of the generator's loss flipped",
-        "training/wgan.py",
+        "companion/algorithms/wgan.py",
         "loss = -critic.network(generator(z)).mean()",
         "loss = critic.network(generator(z)).mean()",
         ("euler_is_wgan",),
     ),
     Mutant(
         "semi-discrete velocity: division by p forgotten",
-        "potentials.py",
+        "companion/algorithms/potentials.py",
         "return -x_grad(y, self.target, self.state.average, self.lam, self.cost)[1] / self.p",
         "return -x_grad(y, self.target, self.state.average, self.lam, self.cost)[1]",
         ("euler_is_wgan",),
     ),
 ]  # fmt: skip
-TOUCHED_BY = ("code/otgrad", "tests/equations")
+TOUCHED_BY = ("code/otgrad", "code/companion/algorithms", "code/companion/counterexample", "tests/equations")
 QUICK = ("soft assignment: log nu dropped", "W1-FE: dt forgotten")  # the others are in the slow group
 
 
-def copied_package(folder):
-    shutil.copytree(ROOT / "code/otgrad", folder / "otgrad", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder / "otgrad"
+def copied_packages(folder):
+    for name in ("otgrad", "companion"):
+        shutil.copytree(ROOT / "code" / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 def run_equations(folder, names):
@@ -320,7 +322,7 @@ def killer(result):
 
 def run_against(mutant, folder):
     """Run against a copy in `folder` with the mutant's mistake."""
-    file = copied_package(folder) / mutant.file
+    file = copied_packages(folder) / mutant.file
     text = file.read_text(encoding="utf-8")
     assert text.count(mutant.source) == 1, "the mutant is stale: bring its source up to date"
     file.write_text(text.replace(mutant.source, mutant.mutated), encoding="utf-8")
@@ -365,7 +367,7 @@ def test_every_mutant_is_killed(mutant, runs, table, record_property):
 @pytest.mark.slow
 @pytest.mark.mutants
 def test_an_unchanged_copy_passes(tmp_path):
-    copied_package(tmp_path)
+    copied_packages(tmp_path)
     result = run_equations(tmp_path, ["entropic_transform"])
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otgrad import SemiDiscreteOT, solve_pool
-from otgrad.asgd import AsgdState, StepRule, asgd_step
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import objective
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 SEEDS = st.integers(0, 10**6)

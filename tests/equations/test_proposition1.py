@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from otgrad.counterexample import INSTANCES, Translation, one_sided_derivatives, optimal_psi, transport_cost
+from companion.counterexample.descent import INSTANCES, Translation, one_sided_derivatives, optimal_psi, transport_cost
 from otgrad.gradient import theta_gradient_autograd
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers.exact import solve_pool
 
 JUMPS = {"dirac": 2.0, "segment": 4.0}
 H = 1e-6

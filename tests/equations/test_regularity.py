@@ -1,7 +1,7 @@
 """W_c^lam is C^1, with a gradient whose Lipschitz constant grows like 1 / lam; the plain gradient jumps.
 
 The modulus of continuity is measured on gradients that the formula gives along lines in theta which cross the
-interface, with psi* solved at every point, and held against the closed forms of `otgrad.theory`.
+interface, with psi* solved at every point, and held against the closed forms of `companion.counterexample.theory`.
 """
 
 import math
@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from otgrad import theory
+from companion.counterexample import theory
+from companion.counterexample.descent import INSTANCES, Translation, optimal_psi
 from otgrad.costs import Cost
-from otgrad.counterexample import INSTANCES, Translation, optimal_psi
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
+from otgrad.solvers.exact import solve_pool
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=15)
 LAMS = [0.01, 0.03, 0.1, 0.3, 1.0]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from otgrad.costs import Cost
 from otgrad.ctransform import c_transform
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers.exact import solve_pool
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=30)
 LAMS = st.floats(-3, 3).map(lambda exponent: 10.0**exponent) | st.just(0.0)

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from otgrad import theory
-from otgrad.asgd import AsgdState, StepRule, asgd_round
+from companion.counterexample import theory
+from companion.counterexample.descent import INSTANCES, Translation, dirac, optimal_psi, segment
 from otgrad.costs import Cost
-from otgrad.counterexample import INSTANCES, Translation, dirac, optimal_psi, segment
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
+from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_round
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
 BATCHES = 1000

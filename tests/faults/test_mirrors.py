@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from otgrad import downloads
-from otgrad.downloads import DownloadError, download, fetch_verified
-from otgrad.images import DataError
+from companion.data import downloads
+from companion.data.downloads import DownloadError, download, fetch_verified
+from companion.data.images import DataError
 
 CONTENT = bytes(range(256)) * 1000
 HASH = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

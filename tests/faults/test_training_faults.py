@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 import torch
 
-import train_ot
-from otgrad import training_state
-from otgrad.atomic import write_json
-from otgrad.checkpoints import CheckpointFolder
+from companion.algorithms import training_state
+from companion.algorithms.algorithm1 import train
+from companion.algorithms.checkpoints import CheckpointFolder
+from companion.algorithms.runs import OTConfig
+from companion.common.files import write_json
+from companion.images import run_training as train_ot
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
-from otgrad.runs import OTConfig
-from otgrad.training.ot import train
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "code/scripts/run/train_ot.py"
+SCRIPT = ROOT / "code/companion/images/run_training.py"
 OPTIONS = {"generator": "mlp", "lam": 0.01, "n-train": 300, "batch-size": 50, "inner-steps": 2, "device": "cpu"}
 OPTIONS |= {"threads": 1, "checkpoint-every": 3, "log-every": 10, "eval-samples": 100, "final-steps": 20}
 CONFIG = OTConfig("mlp", 0.05, 0, 8, 7, 3, 1e-3, 12, log_every=2, checkpoint_every=3, eval_samples=16, final_steps=5)

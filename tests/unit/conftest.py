@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from otgrad import mnist
-from otgrad.images import DataError
+from companion.data import mnist
+from companion.data.images import DataError
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 import torch
 
-from otgrad.asgd import AsgdState, StepRule, asgd_step, cost_spread
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
 from otgrad.kernels import cpu, reference
 from otgrad.measures import DiscreteMeasure
+from otgrad.scale.shards import Shard, Team
 from otgrad.semidual import effective_atoms, marginal_error, objective
-from otgrad.sharding import Shard, Team
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step, cost_spread
 
 LAMS = (0.0, 0.02, 0.5, 1e4)
 CASES = {  # name: atoms, dtype of the atoms, powers of the cost, where the atoms are cut for two and for four processes

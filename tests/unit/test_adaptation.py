@@ -1,29 +1,24 @@
 """Domain adaptation: settings, the course of a run, the script and the figure."""
 
-import importlib.util
+import importlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from otgrad.adaptation import AdaptationRun, Domains
-from otgrad.arms import AdaptationConfig
-from otgrad.evaluate import nearest_neighbour_accuracy
-from otgrad.experiments import rows_of
+from companion.persistence.adaptation import AdaptationRun, Domains
+from companion.persistence.arms import AdaptationConfig
+from companion.persistence.experiments import rows_of
+from companion.scores.distances import nearest_neighbour_accuracy
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "code/scripts"
 CONFIG = AdaptationConfig(persistence=2, outer_steps=5, measure_every=2, batch_size=8, critic_steps=2)
 NOT_RUN = "no USPS $here$ <data_dir>; " + "put it there " * 12
 
 
 def script(kind):
-    spec = importlib.util.spec_from_file_location(f"{kind}_adaptation", SCRIPTS / kind / "adaptation.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"companion.persistence.{kind}_adaptation")
 
 
 def arrays(n=30):
@@ -166,7 +161,7 @@ def run_arms(folder, data, arms):
 
 def draw(folders, out):
     paths = ([folder / name for folder in folders] for name in ("run.json", "log.csv", "samples.npz"))
-    script("plot").draw(*paths, [out / "figure.png", out / "figure.svg"], "smoke")
+    script("draw").draw(*paths, [out / "figure.png", out / "figure.svg"], "smoke")
     return (out / "figure.svg").read_text(encoding="utf-8")
 
 

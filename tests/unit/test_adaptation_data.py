@@ -1,5 +1,4 @@
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 
@@ -7,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from otgrad import usps
-from otgrad.adaptation_data import prepare_adaptation, to_rows
-from otgrad.images import DataError, ImageSet, save_npz_atomic
+from companion.data import run_adaptation_data, usps
+from companion.data.adaptation_data import prepare_adaptation, to_rows
+from companion.data.images import DataError, ImageSet, save_npz_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
 MNIST_RECORD = {"name": "mnist", "source": "data_dir", "label": "MNIST"}
@@ -81,9 +80,6 @@ def test_resizing_keeps_constants_and_orientation():
 @pytest.fixture
 def prepare(tmp_path):
     """Call the script's function on a small MNIST: (record of the data set, data_dir) -> record, bytes written."""
-    spec = importlib.util.spec_from_file_location("run_adaptation_data", ROOT / "code/scripts/run/adaptation_data.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     for name, images in zip(("train", "test"), mnist_pair(), strict=True):
         save_npz_atomic(tmp_path / f"{name}.npz", images)
 
@@ -91,7 +87,7 @@ def prepare(tmp_path):
         (tmp_path / "dataset.json").write_text(json.dumps(dataset))
         inputs = [tmp_path / name for name in ("train.npz", "test.npz", "dataset.json")]
         outputs = [tmp_path / "out" / name for name in ("adaptation.npz", "adaptation.json")]
-        record = module.prepare(*inputs, data_dir, tmp_path / "cache", *outputs)
+        record = run_adaptation_data.prepare(*inputs, data_dir, tmp_path / "cache", *outputs)
         assert sorted(outputs[0].parent.iterdir()) == sorted(outputs)
         assert json.loads(outputs[1].read_text()) == record
         assert str(tmp_path) not in outputs[1].read_text()

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from otgrad.asgd import AsgdState, StepRule, asgd_round, asgd_step, cost_spread
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_round, asgd_step, cost_spread
 
 
 def draw(m, n):

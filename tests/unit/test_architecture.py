@@ -3,9 +3,11 @@
 import ast
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,101 +16,32 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "code"
-PACKAGE = CODE / "otgrad"
 PYTHON_FILES = sorted(CODE.rglob("*.py"))
-ONLY_POT = {PACKAGE / "crosscheck.py", PACKAGE / "evaluate.py", PACKAGE / "evaluation/transport.py"}
-PLOT_MODULES = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "style", "otgrad.joblog"}
+PACKAGES = {name: sorted((CODE / name).rglob("*.py")) for name in ("otgrad", "companion")}
+ONLY_POT = {CODE / f"companion/{name}.py" for name in ("crosscheck/comparison", "scores/distances", "scores/transport")}
+DRAWERS = [path for path in PYTHON_FILES if path.name.startswith("draw_")]
+DRAWING = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "companion.common.style", "companion.common.job"}
 
-# The rooms a room may call. A room that is not listed may call none.
-ROOMS = {
-    "checks": set(),
-    "kept": set(),
-    "measures": {"checks", "kept"},
-    "derivatives": {"costs"},
-    "sharding": {"checks", "kept", "measures"},
-    "streaming": {"checks", "measures"},
-    "kernels.mixture": set(),
-    "kernels.memory": {"measures"},
-    "kernels.sharded": {"costs", "kernels.dispatch", "kernels.mixture", "sharding"},
-    "kernels.streamed": {"costs", "kernels.reference", "kernels.mixture", "streaming"},
-    "kernels.reference": {"costs", "measures", "kernels.mixture"},
-    "kernels.build": set(),
-    "kernels.integers": {"measures"},
-    "kernels.packing": {"measures", "kernels.build", "kernels.integers"},
-    "kernels.cuda_parts": set(),
-    "kernels.cuda_programs": {"kernels.cuda_parts"},
-    "kernels.cuda_atoms": {"measures", "kernels.integers"},
-    "kernels.cuda_blocks": set(),
-    "kernels.cuda": {"costs", "measures", "kernels.mixture", "kernels.reference"}
-    | {"kernels.cuda_atoms", "kernels.cuda_blocks", "kernels.cuda_programs"},
-    "kernels.cpu": {"costs", "measures", "kernels.build", "kernels.mixture", "kernels.packing", "kernels.reference"},
-    "kernels.dispatch": {"costs", "measures", "kernels.build", "kernels.cpu", "kernels.cuda", "kernels.reference"}
-    | {"sharding", "streaming"},
-    "block_ascent": {"costs", "measures", "ctransform", "asgd"},
-    "active_set": {"ctransform", "block_ascent"},
-    "certificate": {"costs", "measures", "ctransform", "semidual", "kernels.reference"},
-    "fixed_source": {"asgd", "checks", "costs", "measures", "semidual", "block_ascent", "active_set", "certificate"}
-    | {"pool"},
-    "ctransform": {"costs", "measures", "kernels.dispatch", "kernels.memory", "kernels.mixture", "kernels.reference"}
-    | {"derivatives", "sharding", "streaming"},
-    "semidual": {"costs", "measures", "ctransform"},
-    "asgd": {"costs", "measures", "ctransform"},
-    "pool": {"checks", "costs", "measures"},
-    "gradient": {"costs", "measures", "ctransform"},
-    "atoms": {"checks", "kept", "measures"},
-    "solver_state": {"checks", "asgd", "costs", "measures"},
-    "estimator": {"checks", "costs", "measures", "ctransform", "semidual", "asgd", "atoms", "solver_state"},
-    "problem": {"costs", "measures"},
-    "graphs": set(),
-    "variants.settings": set(),
-    "variants.schedules": {"variants.settings"},
-    "variants.self_term": {"costs", "measures", "ctransform"},
-    "variants.anchor": {"ctransform", "problem"},
-    "variants.minibatch": {"costs", "measures", "ctransform", "asgd", "problem"},
-    "variants.network": {"measures", "ctransform", "asgd", "networks", "problem"},
-    "variants.loops": {"measures", "ctransform", "asgd", "problem"}
-    | {"variants.settings", "variants.schedules", "variants.self_term", "variants.minibatch"}
-    | {"variants.anchor"},
-    "variants.build": {"asgd", "runs", "problem", "variants.loops", "variants.minibatch", "variants.network"},
-    "checkpoints": {"runs"},
-    "training_state": {"asgd", "measures", "networks", "problem", "runs", "variants.build", "variants.loops"},
-    "training.ot": {"costs", "measures", "ctransform", "semidual", "asgd", "networks", "runs", "problem"}
-    | {"checkpoints", "graphs", "sharding", "training_state"},
-    "counterexample": {"costs", "measures", "asgd", "pool", "problem", "training.ot"},
-    "lockstep": {"asgd", "counterexample"},
-    "shrinkage": set(),
-    "stability": {"asgd", "costs", "ctransform", "measures", "networks", "problem", "semidual", "training.ot"}
-    | {"evaluation.transport"},
-    "potentials": {"costs", "measures", "ctransform", "asgd", "networks", "pool"},
-    "theory": {"costs", "measures", "ctransform", "semidual", "pool", "counterexample"},
-    "training.w1fe": {"measures", "potentials"},
-    "training.wgan": {"measures", "potentials"},
-    "evaluate": {"costs"},
-    "evaluation.points": set(),
-    "evaluation.classifier": set(),
-    "evaluation.features": {"evaluation.points"},
-    "evaluation.pixels": {"costs", "evaluation.points"},
-    "evaluation.transport": {"costs", "measures", "fixed_source", "evaluation.points"},
-    "evaluation.sets": {"images"},
-    "evaluation.statistics": set(),
-    "evaluation.scores": {"costs"}
-    | {f"evaluation.{name}" for name in ("classifier", "features", "pixels", "transport")},
-    "arms": set(),
-    "experiments": {"arms", "measures", "potentials", "training.w1fe", "training.wgan"},
-    "planar": {"arms", "costs", "measures", "asgd", "networks", "potentials", "evaluate", "experiments", "training.ot"}
-    | {"problem", "training.w1fe", "training.wgan"},
-    "stacked": set(),
-    "planar_kinds": {"arms", "experiments", "networks", "planar", "potentials", "stacked"},
-    "planar_stacked": {"arms", "evaluate", "networks", "planar", "planar_kinds"},
-    "places": {"settings"},
-    "downloads": {"images"},
-    "mnist": {"downloads", "images"},
-    "usps": {"downloads", "images"},
-    "adaptation_data": {"images"},
-    "adaptation": {"arms", "networks", "evaluate", "experiments"},
-    "generation": {"arms", "costs", "measures", "asgd", "networks", "evaluate", "experiments", "problem", "training.ot"}
-    | {"evaluation.pixels"},
-}
+# The lowest first: a module imports those of its own room and of rooms in lower layers, and no others.
+LAYERS = (
+    ("otgrad.checks", "otgrad.kept", "otgrad.costs"),
+    ("otgrad.measures",),
+    ("otgrad.scale",),
+    ("otgrad.kernels",),
+    ("otgrad.derivatives",),
+    ("otgrad.ctransform",),
+    ("otgrad.semidual", "otgrad.gradient"),
+    ("otgrad.solvers",),
+    ("otgrad",),
+    ("companion.common",),
+    ("companion.data", "companion.algorithms"),
+    ("companion.counterexample", "companion.crosscheck", "companion.images"),
+    ("companion.scores",),
+    ("companion.shrinkage", "companion.persistence"),
+    ("companion.reader",),
+    ("companion",),
+)
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 
 def names(tree):
@@ -136,45 +69,48 @@ def tops(path):
     return {name.partition(".")[0] for name in imported(path)}
 
 
-def room(path):
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+def module(path):
+    return ".".join(path.relative_to(CODE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(name):
+    """The room of a module: the longest of its beginnings that is one."""
+    parts = name.split(".")
+    return next(start for end in range(len(parts), 0, -1) if (start := ".".join(parts[:end])) in LEVEL)
 
 
 @cache
 def modules():
-    """Room -> rooms that it imports, of every file of the package but the lazy otgrad/__init__.py."""
-    files = {room(path): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
-    used = {name: imported(path) for name, path in files.items()}
-    return {name: {other for other in files if f"otgrad.{other}" in used[name]} for name in files}
+    """Module -> modules of both packages that it imports."""
+    files = {module(path): path for paths in PACKAGES.values() for path in paths}
+    return {name: (imported(path) & files.keys()) - {name, *PACKAGES} for name, path in files.items()}
 
 
 def test_there_are_files_to_judge():
-    assert {"costs", "ctransform", "training.ot"} <= modules().keys()
-    assert modules()["semidual"] == ROOMS["semidual"]
+    assert {"otgrad.costs", "otgrad.kernels.cpu", "companion.algorithms.algorithm1"} <= modules().keys()
+    assert modules()["otgrad.semidual"] == {"otgrad.costs", "otgrad.ctransform", "otgrad.measures"}
 
 
-def test_rooms_import_each_other_without_a_circle():
-    assert len(tuple(TopologicalSorter(modules()).static_order())) == len(modules())
+@pytest.mark.parametrize("name", modules())
+def test_modules_import_their_own_room_and_lower_ones(name):
+    own = room(name)
+    assert {other for other in modules()[name] if room(other) != own and LEVEL[room(other)] >= LEVEL[own]} == set()
 
 
-@pytest.mark.parametrize("name", ROOMS)
-def test_rooms_call_only_whom_they_may(name):
-    assert modules()[name] <= ROOMS[name]
-
-
-@pytest.mark.parametrize("name", ["checks", "costs", "kept", "networks", "runs", "joblog", "devices", "atomic"])
-def test_rooms_that_stand_alone(name):
-    assert modules()[name] <= {"atomic", "variants.settings"}
+def test_modules_import_each_other_without_a_circle():
+    assert set(TopologicalSorter(modules()).static_order()) == modules().keys()
 
 
 def test_training_loops_never_import_each_other():
-    loops = {name for name in modules() if name.startswith("training.")}
+    loops = {f"companion.algorithms.{name}" for name in ("algorithm1", "w1fe", "wgan")}
     assert all(not (modules()[name] & loops) for name in loops)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(CODE)))
-def test_the_package_knows_no_workflow_and_no_figures(path):
-    assert not tops(path) & {"snakemake", "yaml", "matplotlib"}
+@pytest.mark.parametrize("path", PACKAGES["otgrad"], ids=module)
+def test_the_library_knows_no_companion_and_imports_what_it_declares(path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    assert tops(path) - sys.stdlib_module_names <= declared | {"otgrad", "triton"}  # which torch brings along
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(CODE)))
@@ -188,17 +124,11 @@ def test_pot_is_imported_where_it_judges_and_nowhere_else(path):
     assert all(id(node) in inside for node in pot), "POT must be imported inside functions"
 
 
-@pytest.mark.parametrize("path", sorted((CODE / "scripts/plot").glob("*.py")), ids=lambda path: path.name)
-def test_plot_scripts_import_only_what_draws(path):
+@pytest.mark.parametrize("path", DRAWERS, ids=module)
+def test_what_draws_imports_only_what_draws(path):
     for _, name in names(parse(path)):
-        top = name.partition(".")[0]
-        assert (
-            top in sys.stdlib_module_names
-            or any(f"{name}.".startswith(f"{m}.") for m in PLOT_MODULES)
-            or (
-                name == "otgrad"  # of `from otgrad import joblog`, whose other half is judged by itself
-            )
-        ), name
+        known = name.partition(".")[0] in sys.stdlib_module_names or name == "companion.common"
+        assert known or any(f"{name}.".startswith(f"{part}.") for part in DRAWING), name
 
 
 def test_code_is_still_the_standard_library_module():
@@ -242,20 +172,15 @@ def test_importing_the_package_costs_nothing():
     assert not loaded & {"torch", "numpy"}
 
 
-@pytest.mark.parametrize("name", ["joblog", "devices", "atomic"])
-def test_rooms_that_the_workflow_reads_do_without_torch(name):
-    assert not loaded_by(f"import otgrad.{name}") & {"torch", "numpy"}
+@pytest.mark.parametrize("name", ["job", "devices", "files", "sources"])
+def test_what_every_job_reads_does_without_torch(name):
+    assert not loaded_by(f"import companion.common.{name}") & {"torch", "numpy"}
 
 
 def test_the_rules_do_without_torch():
     """Every job of the workflow reads them: 2 core seconds each."""
-    rules = [ROOT / "Snakefile", *sorted((CODE / "rules").glob("*.smk"))]
-    imports = [
-        line
-        for path in rules
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if "import otgrad" in line or line.startswith("from otgrad")
-    ]
+    lines = "\n".join(path.read_text(encoding="utf-8") for path in sorted(CODE.rglob("*.smk"))).splitlines()
+    imports = [line for line in lines if re.match(r"(from|import) (otgrad|companion)", line)]
     assert len(imports) > 5
     assert "torch" not in loaded_by("\n".join(imports))
 
@@ -268,6 +193,6 @@ def test_training_runs_without_the_workflows_packages():
         "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as end:\n    assert end.code == 0"
     )
-    loaded = loaded_by(program, str(CODE / "scripts/run/train_ot.py"))
+    loaded = loaded_by(program, str(CODE / "companion/images/run_training.py"))
     assert {"torch", "numpy", "filelock", "otgrad"} <= loaded
     assert not loaded & {"snakemake", "ot", "sklearn", "matplotlib", "pooch", "jsonschema"}

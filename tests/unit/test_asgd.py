@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 
-from otgrad.asgd import AsgdState, StepRule, asgd_step, cost_spread
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
 from otgrad.semidual import marginal_error, objective
+from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step, cost_spread
 
 
 class Pool:

@@ -8,14 +8,14 @@ import sys
 import pytest
 import torch
 
-from otgrad import checkpoints
-from otgrad.checkpoints import CheckpointFolder
-from otgrad.runs import RunError
+from companion.algorithms import checkpoints
+from companion.algorithms.checkpoints import CheckpointFolder
+from companion.algorithms.runs import RunError
 
 CPU = torch.device("cpu")
 HOLD = """
 import sys, pathlib
-from otgrad.checkpoints import CheckpointFolder
+from companion.algorithms.checkpoints import CheckpointFolder
 with CheckpointFolder(pathlib.Path(sys.argv[1])).locked():
     sys.stdout.write("held\\n")
     sys.stdout.flush()
@@ -183,8 +183,8 @@ def test_of_many_that_begin_and_end_at_once_one_at_a_time_holds_the_folder(tmp_p
     """Each removes the folder when it is done: nobody may be left holding a lock whose file is gone."""
     program = (
         "import pathlib, sys, os, time\n"
-        "from otgrad.checkpoints import CheckpointFolder\n"
-        "from otgrad.runs import RunError\n"
+        "from companion.algorithms.checkpoints import CheckpointFolder\n"
+        "from companion.algorithms.runs import RunError\n"
         "path = pathlib.Path(sys.argv[1]); busy = path.parent.parent / 'busy'\n"
         "held = 0\n"
         "end = time.monotonic() + 2\n"

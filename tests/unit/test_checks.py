@@ -12,8 +12,8 @@ import torch
 
 from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT, StepRule, checks, solve_fixed_source, solve_pool
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
-from otgrad.sharding import Shard
-from otgrad.streaming import StreamedMeasure
+from otgrad.scale.shards import Shard
+from otgrad.scale.streams import StreamedMeasure
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((9, 3)), RNG.random((5, 3))

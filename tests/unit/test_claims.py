@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from claims_map import by_tests, judge, outcomes, read_map
+from companion.reader.claims_map import by_tests, judge, outcomes, read_map
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = read_map(ROOT / "paper/claims.yaml")
 EMPIRICAL, KINDS = "empirical", {"exact identity", "inequality", "convergence", "empirical"}
 KNOWN_PLACES = {"not located", "abstract", "Theorem 1", "Proposition 1", "Algorithm 1", "Figure 1", "Figure 2"}
 SLOW = {"tests/equations/test_mutants.py"}  # tests the tests
-RULES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "code/rules").glob("*.smk"))
+RULES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "code").rglob("*.smk"))
 
 
 def test_no_id_is_used_twice():
@@ -54,8 +54,8 @@ def test_every_equation_test_belongs_to_a_claim():
 
 def test_what_is_measured_is_claimed_and_the_reverse():
     sources = [
-        (ROOT / f"code/scripts/run/{name}.py").read_text(encoding="utf-8")
-        for name in ("claims", "evaluation_checks", "paper_b_summary")
+        (ROOT / f"code/companion/{name}.py").read_text(encoding="utf-8")
+        for name in ("reader/claims", "scores/verdicts", "persistence/summary")
     ]
     measured = set(re.findall(r'"([AB]-[a-z0-9-]+)"', "".join(sources)))
     assert measured == {entry["id"] for entry in ENTRIES if entry.get("judged") == "results"}

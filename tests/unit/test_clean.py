@@ -1,4 +1,4 @@
-from clean import KEPT, clean
+from companion.reader.clean import KEPT, clean
 
 
 def test_only_what_the_workflow_makes_is_removed(tmp_path):

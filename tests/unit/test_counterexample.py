@@ -1,15 +1,13 @@
 """The closed forms of the counterexample against the exact solver, and Algorithm 1 against the closed forms."""
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 
-from otgrad.asgd import StepRule
-from otgrad.costs import Cost
-from otgrad.counterexample import (
+from companion.counterexample import run_counterexample
+from companion.counterexample.descent import (
     INSTANCES,
     Translation,
     decreasing,
@@ -22,8 +20,10 @@ from otgrad.counterexample import (
     transport_cost,
     two_cycle,
 )
+from otgrad.costs import Cost
 from otgrad.gradient import theta_gradient_explicit
-from otgrad.pool import solve_pool
+from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.stochastic import StepRule
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = 0.07
@@ -56,11 +56,8 @@ def theta():
 @pytest.fixture(scope="module")
 def figure1_table(tmp_path_factory):
     """The table that the figure is drawn from: panel -> (100, 2)."""
-    spec = importlib.util.spec_from_file_location("run_counterexample", ROOT / "code/scripts/run/counterexample.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     path = tmp_path_factory.mktemp("figure1") / "figure1.csv"
-    script.figure1(0.1, STEP, 100, 5, 100, path)
+    run_counterexample.figure1(0.1, STEP, 100, 5, 100, path)
     panels = {}
     with path.open(encoding="utf-8") as stream:
         for line in csv.DictReader(stream):

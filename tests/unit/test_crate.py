@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from rocrate.rocrate import ROCrate
 
-import crate
-import packing
-from otgrad.joblog import job
+from companion.common.job import job
+from companion.reader import crate, packing
 
 ROOT = Path(__file__).parents[2]
 MADE = {  # path -> rule
@@ -31,7 +30,7 @@ MADE = {  # path -> rule
     "checkpoints/x/last.pt": "train",
 }
 TABLES = ["results/table.csv", "results/runs/x/samples.npz", "results/runs/x/large.npz"]
-CODE = ["Snakefile", "LICENSE", "CITATION.cff", "README.md", "code/scripts/plot/style.py", "config/default.yaml"]
+CODE = ["Snakefile", "LICENSE", "CITATION.cff", "README.md", "code/companion/common/style.py", "config/default.yaml"]
 CODE += ["docs/claims.md"]
 LEFT_BEHIND = ["code/otgrad/__pycache__/a.pyc", "code/otgrad.egg-info/PKG-INFO", "config/.secret", "notes.txt"]
 
@@ -48,7 +47,7 @@ def record(tmp_path, monkeypatch):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(f"content of {name}")
     np.savez("results/runs/x/large.npz", a=np.zeros(10_000))
-    script = {"script": "code/scripts/plot/style.py", "jobs": 1, "seconds": 1.0}
+    script = {"script": "code/companion/common/style.py", "jobs": 1, "seconds": 1.0}
     entry = {"title": "One", "caption": "A figure.", "category": "Paper A", "rule": "one"}
     entry |= {"files": ["figures/one.svg", "figures/one.png"], "tables": [{"path": path} for path in TABLES]}
     content = {
@@ -134,7 +133,7 @@ def test_the_run_leads_from_settings_and_data_to_results(found):
 def test_a_figure_names_its_script_and_tables(found, record):
     action = found.get("#draw-one")
     assert action in found.root_dataset["mentions"]
-    assert action["instrument"].id == "code/scripts/plot/style.py"
+    assert action["instrument"].id == "code/companion/common/style.py"
     assert "SoftwareSourceCode" in action["instrument"].type
     assert [entity.id for entity in action["result"]] == ["figures/one.svg", "figures/one.png"]
     assert [entity.id.removeprefix("#absent-") for entity in action["object"]] == TABLES

@@ -1,5 +1,4 @@
 import hashlib
-import importlib.util
 import json
 import os
 import time
@@ -8,23 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otgrad import mnist
-from otgrad.data import resolve_dataset
+from companion.data import mnist, run_data
+from companion.data.datasets import resolve_dataset
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGES = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
 MNIST_COUNTS = {
     "train": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     "test": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
 }
-
-
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("run_data", ROOT / "code/scripts/run/data.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_unwritable_cache_is_not_a_failed_download(tmp_path, unreachable, refusal):
@@ -108,11 +98,11 @@ def test_npz_fault_is_passed_on(tmp_path, refusal):
     assert "no such file" in refusal(resolve_dataset, str(tmp_path / "mine.npz"), None, tmp_path, 0)
 
 
-def test_script_writes_the_same_files_twice(tmp_path, script, capsys):
+def test_script_writes_the_same_files_twice(tmp_path, capsys):
     runs = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         paths = [folder / name for name in ("train.npz", "test.npz", "record.json")]
-        record = script.prepare("digits", "", tmp_path, 5, *paths)
+        record = run_data.prepare("digits", "", tmp_path, 5, *paths)
         assert json.loads(paths[2].read_text()) == record
         assert sorted(folder.iterdir()) == sorted(paths)
         runs.append([path.read_bytes() for path in paths])
@@ -120,8 +110,8 @@ def test_script_writes_the_same_files_twice(tmp_path, script, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_script_announces_the_fallback(tmp_path, script, capsys, unreachable):
-    record = script.prepare("auto", None, tmp_path, 5, *(tmp_path / name for name in ("a.npz", "b.npz", "c.json")))
+def test_script_announces_the_fallback(tmp_path, capsys, unreachable):
+    record = run_data.prepare("auto", None, tmp_path, 5, *(tmp_path / name for name in ("a.npz", "b.npz", "c.json")))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert record["fallback_reason"] in captured.err

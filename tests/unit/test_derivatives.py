@@ -13,7 +13,7 @@ from otgrad import SemiDiscreteOT, derivatives
 from otgrad.costs import Cost
 from otgrad.ctransform import c_transform, c_transform_fixed_psi, x_grad
 from otgrad.measures import DiscreteMeasure
-from otgrad.streaming import StreamedMeasure
+from otgrad.scale.streams import StreamedMeasure
 
 POWERS, LAMS = (1.0, 1.5, 2.0, 3.0), (0.0, 0.3)
 PENALTY = [0.15328, -23.5498]  # of the two atoms below, by central differences of the definition

@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from docs import TABLE, VALUE, rendered
-from docs_tables import asked, minutes, values
+from companion.reader.docs import TABLE, VALUE, rendered
+from companion.reader.docs_tables import asked, minutes, values
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

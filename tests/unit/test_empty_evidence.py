@@ -5,10 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-import claims
-import paper_b_checks
-import verify
-from paper_b_summary import reached
+from companion.persistence import verdicts as paper_b_checks
+from companion.persistence.summary import reached
+from companion.reader import claims
+from companion.reader import verification as verify
 
 COST = ("kind", "name", "lam", "value")
 STABILITY = ("lam", "inner_steps", "ties", "w2", "marginal_error")

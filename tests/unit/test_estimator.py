@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from otgrad import SemiDiscreteOT, StepRule, estimator
+from otgrad import SemiDiscreteOT, StepRule
 from otgrad.costs import Cost
 from otgrad.ctransform import x_grad
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers import estimator
+from otgrad.solvers.exact import solve_pool
 
 Y = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [1.5, 1.0]], dtype=torch.float64)
 NU = [1.0, 2.0, 3.0, 2.0]

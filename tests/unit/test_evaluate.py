@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from otgrad.evaluate import exact_w1, nearest_neighbour_accuracy, slope_cosine
+from companion.scores.distances import exact_w1, nearest_neighbour_accuracy, slope_cosine
 
 
 def cloud(b, seed, d=2):

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-import evaluation_checks as checks
-import update_references
+from companion.reader import references as update_references
+from companion.scores import verdicts as checks
 
 REAL = {
     "lam": 0,

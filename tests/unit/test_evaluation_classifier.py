@@ -5,8 +5,8 @@ import io
 import pytest
 import torch
 
-from otgrad.evaluation.classifier import Classifier, accuracy, embed, from_state, to_state, train_classifier
-from otgrad.images import load_digits, split_holdout
+from companion.data.images import load_digits, split_holdout
+from companion.scores.classifier import Classifier, accuracy, embed, from_state, to_state, train_classifier
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from otgrad.evaluation.features import class_scores, frechet_distance, neighbour_scores
+from companion.scores.features import class_scores, frechet_distance, neighbour_scores
 
 LINE = torch.tensor([[0.0], [1.0], [3.0], [7.0]])  # radii for k = 1: 1, 1, 2, 4
 

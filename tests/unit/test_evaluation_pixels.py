@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from otgrad.evaluation.pixels import gradient_energy, memorisation, total_variance
-from otgrad.evaluation.sets import blur
+from companion.scores.pixels import gradient_energy, memorisation, total_variance
+from companion.scores.sets import blur
 
 
 def noise(n, seed, d=30):

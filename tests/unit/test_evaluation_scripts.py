@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-import classifier as classifier_script
-import evaluate as evaluate_script
-import evaluation_table
-from otgrad.evaluation.classifier import from_state
-from otgrad.images import DataError
-from otgrad.networks import make_generator
+from companion.algorithms.networks import make_generator
+from companion.data.images import DataError
+from companion.scores import run_classifier as classifier_script
+from companion.scores import run_evaluation as evaluate_script
+from companion.scores import run_table as evaluation_table
+from companion.scores.classifier import from_state
 
 SETTINGS = {"size": 20, "count": 2, "seed": 0}
 

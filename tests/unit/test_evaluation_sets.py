@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from companion.scores.classifier import train_classifier
+from companion.scores.scores import Judge
+from companion.scores.sets import CONTROLS, blur, choose_sets, controls, draw_rows
 from otgrad.costs import Cost
-from otgrad.evaluation.classifier import train_classifier
-from otgrad.evaluation.scores import Judge
-from otgrad.evaluation.sets import CONTROLS, blur, choose_sets, controls, draw_rows
 
 SHAPE = (12, 12)
 SIZE = 120

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from otgrad.evaluation.statistics import interval
+from companion.common.statistics import interval
 
 
 def test_one_seed_is_judged_by_its_sets():

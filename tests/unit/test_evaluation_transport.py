@@ -6,9 +6,9 @@ from itertools import permutations
 import pytest
 import torch
 
+from companion.scores.transport import exact_w2, sinkhorn_divergence, transport_cost
 from otgrad.costs import Cost
-from otgrad.evaluation.transport import exact_w2, sinkhorn_divergence, transport_cost
-from otgrad.pool import solve_pool
+from otgrad.solvers.exact import solve_pool
 
 
 def cloud(n, seed, d=3):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from otgrad.images import DataError, load_npz
+from companion.data.images import DataError, load_npz
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "code/examples"

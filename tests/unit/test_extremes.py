@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from otgrad import block_ascent
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
-from otgrad.estimator import SemiDiscreteOT
-from otgrad.fixed_source import solve_fixed_source
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
+from otgrad.solvers import block_ascent
+from otgrad.solvers.certified import solve_fixed_source
+from otgrad.solvers.estimator import SemiDiscreteOT
+from otgrad.solvers.exact import solve_pool
 
 TWO = torch.tensor([[0.0], [1.0]])
 

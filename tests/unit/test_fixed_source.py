@@ -5,15 +5,15 @@ import math
 import pytest
 import torch
 
-from otgrad.active_set import ActiveSet
-from otgrad.block_ascent import BlockAscent, BlockRule, Pool
-from otgrad.certificate import certify
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, psi_step
-from otgrad.fixed_source import solve_fixed_source
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers.active_set import ActiveSet
+from otgrad.solvers.block_ascent import BlockAscent, BlockRule, Pool
+from otgrad.solvers.certificate import certify
+from otgrad.solvers.certified import solve_fixed_source
+from otgrad.solvers.exact import solve_pool
 
 
 def draw(m, n, d=2, seed=0, dtype=torch.float64):

@@ -1,26 +1,15 @@
 """Figures of data that hardly vary, or of runs that took nothing; names that look like formulas; many lam."""
 
 import csv
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import figure2
-import shrinkage as shrinkage_plot
-import style
-
-PLOTS = Path(style.__file__).parent
-
-
-def plot_script(name):
-    """A script whose name the package's scripts have, too."""
-    spec = importlib.util.spec_from_file_location(f"plot_{name}", PLOTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from companion.common import style
+from companion.crosscheck import draw_crosscheck
+from companion.images import draw_figure2 as figure2
+from companion.shrinkage import draw_shrinkage as shrinkage_plot
 
 
 def write(path, header, rows):
@@ -39,7 +28,7 @@ def test_the_crosscheck_of_solvers_that_are_there_at_once(tmp_path, gap, psi):
         write(tmp_path / "psi.csv", ("instance", "lam", "psi_pot", "psi_ours"), potentials),
         write(tmp_path / "trace.csv", ("instance", "lam", "solver", "iteration", "gap"), trace),
     )
-    plot_script("crosscheck").draw(*paths, [tmp_path / "a.png"], "stamp")
+    draw_crosscheck.draw(*paths, [tmp_path / "a.png"], "stamp")
     assert (tmp_path / "a.png").stat().st_size > 0
 
 

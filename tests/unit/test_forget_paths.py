@@ -1,7 +1,7 @@
 from pathlib import Path
 
-import forget_paths
-import notebook
+from companion.reader import forget_paths
+from companion.reader import run_notebook as notebook
 
 
 def test_the_machine_is_not_told(tmp_path, monkeypatch):

@@ -10,13 +10,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
-import gallery
-import style
-import training
-import workflow
+from companion.common import style
+from companion.images import draw_training as training
+from companion.reader import draw_workflow as workflow
+from companion.reader import gallery
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "code/scripts/run/gallery/page.html.j2"
+TEMPLATE = ROOT / "code/companion/reader/gallery/page.html.j2"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt" viewBox="0 0 72 36"><path d="M0 0"/></svg>'
 HASH = "0123456789abcdef" * 4
 VOID = {"meta", "link", "img", "br", "wbr"}
@@ -80,7 +80,12 @@ CLAIMS = [
     | {"function": "otgrad.semidual.objective", "tests": ["tests/test_x.py::test_y"], "shown": "figures/one"}
     | {"evidence": "1 test passed", "judged": "tests"},
     {"id": "B-y", "statement": "y.", "where": "abstract", "kind": "empirical", "verdict": "not tested"}
-    | {"function": "otgrad.training.w1fe.w1fe", "tests": [], "shown": "results/verification.md", "evidence": "not run"},
+    | {
+        "function": "companion.algorithms.w1fe.w1fe",
+        "tests": [],
+        "shown": "results/verification.md",
+        "evidence": "not run",
+    },
 ]
 ROWS = [
     {"claim": "good", "expected": "1", "measured": "1", "tolerance": "0", "verdict": "pass"},

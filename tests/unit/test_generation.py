@@ -1,20 +1,18 @@
 """Generation of images: settings, the course of a run, the script and the figure."""
 
-import importlib.util
+import importlib
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from otgrad.arms import GenerationConfig
-from otgrad.evaluate import exact_w1
-from otgrad.generation import GenerationRun, Images, references
+from companion.persistence.arms import GenerationConfig
+from companion.persistence.generation import GenerationRun, Images, references
+from companion.scores.distances import exact_w1
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "code/scripts"
 SMALL = {"outer_steps": 5, "measure_every": 2, "n_train": 20, "batch_size": 8}
 ARMS = {
     "wgan": GenerationConfig(method="wgan", critic_steps=2, **SMALL),
@@ -24,10 +22,7 @@ ARMS = {
 
 
 def script(kind):
-    spec = importlib.util.spec_from_file_location(f"{kind}_generation", SCRIPTS / kind / "generation.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"companion.persistence.{kind}_generation")
 
 
 @pytest.fixture
@@ -164,7 +159,7 @@ def test_the_figure_names_every_method(tmp_path, data):
         script("run").run(config, *data, [0, 1], tmp_path / name)
     names = ("run.json", "log.csv", "timing.csv", "samples.npz")
     paths = ([tmp_path / arm / name for arm in ARMS] for name in names)
-    script("plot").draw(*paths, [tmp_path / "figure.png", tmp_path / "figure.svg"], "smoke")
+    script("draw").draw(*paths, [tmp_path / "figure.png", tmp_path / "figure.svg"], "smoke")
     svg = (tmp_path / "figure.svg").read_text(encoding="utf-8")
     for text in ("WGAN, K = 1", "W1-FE, K = 3", "Algorithm 1", "held out", "data: noise; preset smoke"):
         assert text in svg

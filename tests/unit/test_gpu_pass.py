@@ -17,10 +17,10 @@ import gpu_data
 import gpu_keep
 import gpu_pass
 import gpu_record
+from companion.data.images import DataError
+from companion.persistence.arms import CRITIC_METHODS, PlanarConfig
+from companion.persistence.planar_stacked import sample_bytes
 from gpu_record import FILE_BYTES, FILES, OutOfTime, Record, check_folder
-from otgrad.arms import CRITIC_METHODS, PlanarConfig
-from otgrad.images import DataError
-from otgrad.planar_stacked import sample_bytes
 
 QUICK = ["--only", "d", "e", "f"]  # those that need neither Triton nor the kernel's tests
 SCRIPT = gpu_pass.__file__

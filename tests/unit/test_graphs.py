@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from otgrad import graphs
-from otgrad.asgd import AsgdState, StepRule
+from companion.algorithms import graphs
+from companion.algorithms.algorithm1 import ascend_psi, psi_round
+from companion.algorithms.problem import Problem
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.problem import Problem
-from otgrad.training.ot import ascend_psi, psi_round
+from otgrad.solvers.stochastic import AsgdState, StepRule
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from otgrad.atomic import replacing, write_json
-from otgrad.images import ImageSet, load_digits, load_npz, save_npz_atomic, split_holdout
+from companion.common.files import replacing, write_json
+from companion.data.images import ImageSet, load_digits, load_npz, save_npz_atomic, split_holdout
 
 IMAGES = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
 LABELS = np.arange(4, dtype=np.int64)

@@ -1,9 +1,9 @@
 import pytest
 
-from otgrad.images import DataError
-from otgrad.joblog import job
-from otgrad.runs import RunError
-from otgrad.settings import ConfigError
+from companion.algorithms.runs import RunError
+from companion.common.job import job
+from companion.common.settings import ConfigError
+from companion.data.images import DataError
 
 
 class OutOfMemoryError(RuntimeError):

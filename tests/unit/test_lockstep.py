@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from otgrad.asgd import StepRule
-from otgrad.counterexample import decreasing, dirac, run, segment
-from otgrad.lockstep import Setting, run_all
+from companion.counterexample.descent import decreasing, dirac, run, segment
+from companion.counterexample.lockstep import Setting, run_all
+from otgrad.solvers.stochastic import StepRule
 
 RULES = {
     "default": StepRule(),

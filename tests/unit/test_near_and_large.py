@@ -7,10 +7,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from companion.scores.distances import exact_w1, nearest_neighbour_accuracy
 from otgrad import costs
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, barycentric_map, c_transform, psi_step, x_grad
-from otgrad.evaluate import exact_w1, nearest_neighbour_accuracy
 from otgrad.kernels import reference
 from otgrad.measures import DiscreteMeasure
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from otgrad.networks import LATENT_DIM, make_generator
+from companion.algorithms.networks import LATENT_DIM, make_generator
 
 SHAPES = [(28, 28), (8, 8), (16, 16), (5, 7), (1, 9), (9, 3), (2, 2)]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from otgrad.data import resolve_dataset, too_few_to_score
-from otgrad.evaluation.sets import choose_sets
-from otgrad.images import DataError, ImageSet, load_npz, load_part, npz_counts, save_npz_atomic, split_holdout
+from companion.data.datasets import resolve_dataset, too_few_to_score
+from companion.data.images import DataError, ImageSet, load_npz, load_part, npz_counts, save_npz_atomic, split_holdout
+from companion.scores.sets import choose_sets
 
 RANDOM = np.random.default_rng(0).random((40, 3, 2))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otgrad.paired import holm, sign_flip_p
+from companion.common.paired import holm, sign_flip_p
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=8))

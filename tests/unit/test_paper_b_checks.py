@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from paper_b_checks import check_adaptation, check_generation, check_planar
-from update_references import planar_ranges
+from companion.persistence.verdicts import check_adaptation, check_generation, check_planar
+from companion.reader.references import planar_ranges
 
 
 def write(folder, column, values_by_seed, **record):

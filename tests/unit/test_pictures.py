@@ -11,16 +11,16 @@ import torch
 import yaml
 from scipy.stats import t as student
 
-import evaluation_table
-import neighbours
-import pictures
-import style
-import tradeoff
-import variants
-from otgrad.images import DataError
-from otgrad.networks import make_generator
-from otgrad.runs import OTConfig
-from otgrad.variants.settings import Variant
+from companion.algorithms.networks import make_generator
+from companion.algorithms.runs import OTConfig
+from companion.algorithms.variants.settings import Variant
+from companion.common import style
+from companion.data.images import DataError
+from companion.scores import draw_neighbours as neighbours
+from companion.scores import draw_tradeoff as tradeoff
+from companion.scores import draw_variants as variants
+from companion.scores import run_pictures as pictures
+from companion.scores import run_table as evaluation_table
 
 ROOT = Path(__file__).parents[2]
 RUN = {"generator": "mlp", "seed": 0, "changes": {}}

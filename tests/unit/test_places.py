@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from otgrad import settings
-from otgrad.places import place_of_images, serves, tag, wanted_images
-from otgrad.settings import resolve
+from companion.common import settings
+from companion.common.places import place_of_images, serves, tag, wanted_images
+from companion.common.settings import resolve
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "config/schema.json").read_text())

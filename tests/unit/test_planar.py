@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-import paper_b_summary
-import planar as script
-import planar_figures as plot
-import planar_table
-from otgrad.arms import METHODS, PlanarConfig
-from otgrad.planar import LAWS, PlanarRun, sampling_floor
+from companion.persistence import draw_planar as plot
+from companion.persistence import run_planar as script
+from companion.persistence import run_planar_table as planar_table
+from companion.persistence import summary as paper_b_summary
+from companion.persistence.arms import METHODS, PlanarConfig
+from companion.persistence.planar import LAWS, PlanarRun, sampling_floor
 
 TINY = PlanarConfig(outer_steps=4, measure_every=2, batch_size=32, atoms=32, psi_steps=2, critic_steps=2, lam=0.05)
 

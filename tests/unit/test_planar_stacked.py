@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from otgrad import planar
-from otgrad.arms import PlanarConfig
-from otgrad.planar import LATENT, LAWS, PlanarRun
-from otgrad.planar_kinds import held_out
-from otgrad.planar_stacked import Course, paces, sample_bytes, scores, train_stacked
-from otgrad.potentials import CriticRule, critic_loss
-from otgrad.stacked import critic_gradients, critic_points, stack
+from companion.algorithms.potentials import CriticRule, critic_loss
+from companion.persistence import planar
+from companion.persistence.arms import PlanarConfig
+from companion.persistence.planar import LATENT, LAWS, PlanarRun
+from companion.persistence.planar_kinds import held_out
+from companion.persistence.planar_stacked import Course, paces, sample_bytes, scores, train_stacked
+from companion.persistence.stacked import critic_gradients, critic_points, stack
 
 TINY = PlanarConfig(outer_steps=6, batch_size=32, critic_steps=2)
 SEEDS = (3, 4)

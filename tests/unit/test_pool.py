@@ -9,8 +9,8 @@ import torch
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers.exact import solve_pool
 
 
 def draw(b, n, d=2, seed=0):

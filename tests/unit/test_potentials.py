@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from companion.algorithms.networks import CriticMlp
+from companion.algorithms.potentials import Critic, CriticRule, SemiDiscrete, critic_loss, critic_slopes, slope_penalty
 from otgrad.costs import Cost
 from otgrad.ctransform import barycentric_map, c_transform, psi_step
 from otgrad.measures import DiscreteMeasure, Normal
-from otgrad.networks import CriticMlp
-from otgrad.potentials import Critic, CriticRule, SemiDiscrete, critic_loss, critic_slopes, slope_penalty
 
 
 class Linear(nn.Module):

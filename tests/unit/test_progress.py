@@ -1,5 +1,5 @@
-import progress
-from progress import Progress
+from companion.common import progress
+from companion.common.progress import Progress
 
 
 def test_a_line_for_every_tenth_with_the_time_left(capsys, monkeypatch):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import provenance
+from companion.reader import provenance
 
 HEADER = "output_file\tdate\trule\tlog-file(s)\tinput-file(s)\tshellcmd\tstatus\tplan\n"
 

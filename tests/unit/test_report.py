@@ -11,12 +11,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-import report
-import report_numbers
-import report_results
-import report_text
-from claims_map import read_map
-from otgrad.joblog import job
+from companion.common.job import job
+from companion.reader import report, report_numbers, report_results, report_text
+from companion.reader.claims_map import read_map
 
 ROOT = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (ROOT / "paper/captions").glob("*.rst"))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from otgrad import runs
-from otgrad.runs import OTConfig, git_commit, run_record
+from companion.algorithms import runs
+from companion.algorithms.runs import OTConfig, git_commit, run_record
 
 CONFIG = OTConfig("mlp", 0.01, 0, 20, 30, 5, 1e-3, 100)
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ import torch
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
 from otgrad.semidual import effective_atoms, marginal_error, objective
+from otgrad.solvers.exact import solve_pool
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from otgrad import settings
-from otgrad.settings import ConfigError, meant, resolve
+from companion.common import settings
+from companion.common.settings import ConfigError, meant, resolve
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "config/schema.json").read_text())

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from otgrad import shrinkage, theory
+from companion.counterexample import theory
+from companion.shrinkage import spectrum as shrinkage
 from otgrad.costs import Cost
-from otgrad.pool import solve_pool
+from otgrad.solvers.exact import solve_pool
 
 
 def points(n=400, d=5, seed=0):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from companion.algorithms.problem import Problem
+from companion.shrinkage.stability import StabilityConfig, follow, judge_psi, swing
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.problem import Problem
-from otgrad.stability import StabilityConfig, follow, judge_psi, swing
 
 
 def test_swing_is_the_noise_and_not_the_trend():
@@ -28,7 +28,7 @@ def test_points_between_two_atoms_tie():
 
 @pytest.mark.parametrize("averaging", [False, True])
 def test_a_small_training_is_judged(averaging, monkeypatch):
-    monkeypatch.setattr("otgrad.stability.MARGINAL_POINTS", 600)
+    monkeypatch.setattr("companion.shrinkage.stability.MARGINAL_POINTS", 600)
     images = torch.rand(80, 16, generator=torch.Generator().manual_seed(1))
     config = StabilityConfig(0.01, 2, averaging, n_train=60, outer_steps=8, batch_size=32)
     seen = follow(config, images, images[60:], (4, 4))

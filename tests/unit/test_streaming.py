@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from otgrad import streaming
-from otgrad.asgd import AsgdState, StepRule, asgd_step
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
-from otgrad.estimator import SemiDiscreteOT
 from otgrad.measures import DiscreteMeasure
+from otgrad.scale import streams as streaming
+from otgrad.scale.streams import StreamedMeasure
 from otgrad.semidual import effective_atoms
-from otgrad.streaming import StreamedMeasure
+from otgrad.solvers.estimator import SemiDiscreteOT
+from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
 LAMS = (0.0, 0.02, 0.5, 1e4)
 # Images of 784 bytes: two psi-steps and a theta-step; KiB that the process had in memory before, and at most (VmHWM:
@@ -26,7 +26,7 @@ from pathlib import Path
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step, x_grad
 from otgrad import streaming
-from otgrad.streaming import StreamedMeasure
+from otgrad.scale.streams import StreamedMeasure
 streaming.CHUNK_BYTES //= int(sys.argv[2])
 before = Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]
 law = StreamedMeasure.open(Path(sys.argv[1]), unit=1 / 255)

@@ -1,4 +1,4 @@
-import summary
+from companion.reader import summary
 
 ROWS = [
     {"claim": "a", "expected": "1", "measured": "1", "tolerance": "0", "verdict": "pass"},

@@ -5,16 +5,16 @@ import contextlib
 import pytest
 import torch
 
-from otgrad.asgd import cost_spread
+from companion.scores.distances import exact_w1
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, barycentric_map, c_transform, c_transform_fixed_psi, heights, psi_step, x_grad
-from otgrad.estimator import SemiDiscreteOT
-from otgrad.evaluate import exact_w1
-from otgrad.fixed_source import solve_fixed_source
 from otgrad.measures import DiscreteMeasure
-from otgrad.pool import solve_pool
+from otgrad.scale.streams import StreamedMeasure
 from otgrad.semidual import objective
-from otgrad.streaming import StreamedMeasure
+from otgrad.solvers.certified import solve_fixed_source
+from otgrad.solvers.estimator import SemiDiscreteOT
+from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.stochastic import cost_spread
 
 RNG = 5
 

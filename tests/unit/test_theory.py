@@ -1,7 +1,6 @@
 """The closed forms behind the figure "why the gradient fails" against the solver, quadrature and autograd."""
 
 import csv
-import importlib.util
 import math
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otgrad import theory
+from companion.counterexample import run_theory, theory
+from companion.counterexample.descent import INSTANCES, Translation, optimal_psi, transport_cost
 from otgrad.costs import Cost
-from otgrad.counterexample import INSTANCES, Translation, optimal_psi, transport_cost
 from otgrad.gradient import theta_gradient_explicit
-from otgrad.pool import solve_pool
 from otgrad.semidual import objective
+from otgrad.solvers.exact import solve_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
@@ -215,15 +214,7 @@ def test_bias_and_variance_of_a_known_law():
 # --- The script -------------------------------------------------------------------------------------------------------
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location("run_theory", ROOT / "code/scripts/run/theory.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
 def test_every_table_holds_the_computed_beside_the_closed_form(tmp_path):
-    script = load_script()
     arguments = {
         "profiles": {"lams": [0, 0.5], "reach": 1.0, "points": 5},
         "dilation": {"lams": [0, 0.5], "reach": 1.0, "points": 5, "solved_every": 2},
@@ -232,8 +223,8 @@ def test_every_table_holds_the_computed_beside_the_closed_form(tmp_path):
         "convergence": {"iterations": 5, "runs": [["exact", 0, 0.1, 0.3, "constant"]]},
         "modulus": {"lams": [0.1], "steps": [0.01], "points": 4},
     }
-    paths = {part.__name__: tmp_path / f"{part.__name__}.csv" for part in script.PARTS}
-    script.theory_tables(arguments, paths)
+    paths = {part.__name__: tmp_path / f"{part.__name__}.csv" for part in run_theory.PARTS}
+    run_theory.theory_tables(arguments, paths)
     tables = {name: list(csv.DictReader(path.open(encoding="utf-8"))) for name, path in paths.items()}
     lengths = {"profiles": 20, "slopes": 2, "dilation": 10, "shrinkage": 4, "field": 18, "convergence": 6, "modulus": 1}
     assert {name: len(rows) for name, rows in tables.items()} == lengths

@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from otgrad.asgd import AsgdState, StepRule
-from otgrad.checkpoints import CheckpointFolder
+from companion.algorithms.algorithm1 import ascend_psi, descend_theta, sample_images, train
+from companion.algorithms.checkpoints import CheckpointFolder
+from companion.algorithms.networks import make_generator
+from companion.algorithms.problem import Problem
+from companion.algorithms.runs import OTConfig, RunError
+from companion.data.images import load_digits
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step, x_grad
-from otgrad.images import load_digits
 from otgrad.measures import Dirac, DiscreteMeasure, Uniform
-from otgrad.networks import make_generator
-from otgrad.problem import Problem
-from otgrad.runs import OTConfig, RunError
 from otgrad.semidual import objective
-from otgrad.training.ot import ascend_psi, descend_theta, sample_images, train
+from otgrad.solvers.stochastic import AsgdState, StepRule
 
 CONFIG = OTConfig(
     "mlp", 0.05, 0, batch_size=8, outer_steps=7, inner_steps=3, lr_theta=1e-3, n_train=12,

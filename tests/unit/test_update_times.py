@@ -1,6 +1,6 @@
 import json
 
-from update_times import update_times
+from companion.reader.times import update_times
 
 
 def test_jobs_of_this_run_are_kept_and_those_of_another_are_not(tmp_path):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import requests
 
-from otgrad import usps
-from otgrad.downloads import DownloadError
-from otgrad.images import DataError
+from companion.data import usps
+from companion.data.downloads import DownloadError
+from companion.data.images import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared/data/usps/usps.h5"

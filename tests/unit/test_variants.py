@@ -7,26 +7,26 @@ import pytest
 import torch
 from torch import nn
 
-from otgrad.asgd import AsgdState, StepRule
-from otgrad.checkpoints import CheckpointFolder
+from companion.algorithms.algorithm1 import algorithm1, train
+from companion.algorithms.checkpoints import CheckpointFolder
+from companion.algorithms.networks import LATENT_DIM, make_generator, make_potential
+from companion.algorithms.problem import Problem
+from companion.algorithms.runs import OTConfig
+from companion.algorithms.variants.anchor import Anchor
+from companion.algorithms.variants.build import build
+from companion.algorithms.variants.loops import VariantLoop, VectorDual
+from companion.algorithms.variants.minibatch import MinibatchDual, sinkhorn_psi
+from companion.algorithms.variants.network import NetworkDual
+from companion.algorithms.variants.schedules import WeightAverage, lam_at, rate_at
+from companion.algorithms.variants.self_term import SelfTerm
+from companion.algorithms.variants.settings import Variant
 from otgrad.costs import Cost
 from otgrad.ctransform import x_grad
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import Dirac, DiscreteMeasure, Normal, Uniform
-from otgrad.networks import LATENT_DIM, make_generator, make_potential
-from otgrad.pool import solve_pool
-from otgrad.problem import Problem
-from otgrad.runs import OTConfig
 from otgrad.semidual import objective
-from otgrad.training.ot import algorithm1, train
-from otgrad.variants.anchor import Anchor
-from otgrad.variants.build import build
-from otgrad.variants.loops import VariantLoop, VectorDual
-from otgrad.variants.minibatch import MinibatchDual, sinkhorn_psi
-from otgrad.variants.network import NetworkDual
-from otgrad.variants.schedules import WeightAverage, lam_at, rate_at
-from otgrad.variants.self_term import SelfTerm
-from otgrad.variants.settings import Variant
+from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.stochastic import AsgdState, StepRule
 
 CONFIG = OTConfig(
     "mlp", 0.05, 0, batch_size=8, outer_steps=7, inner_steps=3, lr_theta=1e-3, n_train=12,

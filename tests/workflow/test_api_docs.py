@@ -14,7 +14,8 @@ import otgrad
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "code/otgrad"
-WRITE = "import sys; import api; api.write_pages(sys.argv[1])"  # in a process of its own: it completes otgrad.__all__
+# In a process of its own: it completes otgrad.__all__.
+WRITE = "import sys; from companion.reader import api; api.write_pages(sys.argv[1])"
 MODULES = sorted(
     ".".join(path.relative_to(ROOT / "code").with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")
@@ -58,7 +59,7 @@ def folder(tmp_path_factory):
     (output / "old").mkdir(parents=True)
     done = subprocess.run(
         [sys.executable, "-c", WRITE, str(output)],
-        cwd=ROOT / "code/scripts/run",
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,

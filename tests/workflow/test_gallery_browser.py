@@ -13,7 +13,7 @@ NEEDED = ("playwright", "axe_playwright_python")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None] + ([] if CHROMIUM else ["a Chromium"])
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not found: {', '.join(MISSING)}")
 
-TOUCHED_BY = ("code/rules/gallery.smk", "code/scripts/run/gallery.py", "code/scripts/run/gallery")
+TOUCHED_BY = ("code/companion/reader/gallery.smk", "code/companion/reader/gallery.py", "code/companion/reader/gallery")
 WIDTHS = (400, pytest.param(700, marks=pytest.mark.slow), pytest.param(1100, marks=pytest.mark.slow), 1600)
 ZOOM = "a.plate"
 OPEN_ALL = "document.querySelectorAll('details').forEach(details => { details.open = true; })"

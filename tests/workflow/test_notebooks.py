@@ -8,8 +8,8 @@ import jupytext
 import nbformat
 import pytest
 
-from notebook import read, run
-from otgrad.joblog import job
+from companion.common.job import job
+from companion.reader.run_notebook import read, run
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "code/notebooks").glob("*.py"))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-import train_ot
+from companion.images import run_training as train_ot
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "code/scripts/run/train_ot.py"
+SCRIPT = ROOT / "code/companion/images/run_training.py"
 STEPS = 60
 
 

@@ -79,7 +79,7 @@ def test_the_tree_stays_clean(finished):
 
 def test_editing_a_module_reruns_what_depends_on_it(finished, run_snakemake):
     folder, _ = finished
-    module = folder / "code/otgrad/crosscheck.py"
+    module = folder / "code/companion/crosscheck/comparison.py"
     original = module.read_text()
     module.write_text(original + "\n# edited\n")
     done = run_snakemake(folder, "-n", *SMOKE)

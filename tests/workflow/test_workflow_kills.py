@@ -8,7 +8,13 @@ import pytest
 from whole_runs import SMOKE, start, tables
 
 # How jobs are begun, and leave their files whole; not what each of them computes.
-TOUCHED_BY = ("Snakefile", "code/rules", "profiles/default", "code/otgrad/atomic.py", "code/otgrad/checkpoints.py")
+TOUCHED_BY = (
+    "Snakefile",
+    "code/companion/common/common.smk",
+    "profiles/default",
+    "code/companion/common/files.py",
+    "code/companion/algorithms/checkpoints.py",
+)
 
 
 @pytest.mark.slow

@@ -17,8 +17,8 @@ from torch import Tensor
 from otgrad.costs import Cost
 from otgrad.kernels import build, reference
 from otgrad.measures import DiscreteMeasure
-from otgrad.sharding import Shard
-from otgrad.streaming import StreamedMeasure
+from otgrad.scale.shards import Shard
+from otgrad.scale.streams import StreamedMeasure
 
 if TYPE_CHECKING:  # imported by name below; said here for whoever reads the imports, as the workflow does
     from otgrad.kernels import cpu, cuda  # noqa: F401

@@ -8,7 +8,7 @@ from torch import Tensor
 from otgrad.costs import Cost
 from otgrad.kernels import dispatch
 from otgrad.kernels.mixture import combine
-from otgrad.sharding import Shard
+from otgrad.scale.shards import Shard
 
 
 def psi_step(x: Tensor, law: Shard, psi: Tensor, lam: float, cost: Cost, w: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from otgrad.costs import Cost
 from otgrad.kernels import reference
 from otgrad.kernels.mixture import combine
-from otgrad.streaming import StreamedMeasure
+from otgrad.scale.streams import StreamedMeasure
 
 
 def psi_step(x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost, w: Tensor) -> tuple[Tensor, Tensor]:

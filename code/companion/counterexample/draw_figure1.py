@@ -1,0 +1,58 @@
+"""Figure 1: theta_k of Algorithm 1 on the counterexample of Proposition 1, plain cost beside entropic cost."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+
+from companion.common import style
+from companion.common.job import job
+
+Y1, Y2, THETA_STAR = (0.0, 1.0), (0.0, 0.0), (0.0, 0.5)
+FADE = LinearSegmentedColormap.from_list("fade", ["#B5E3D3", style.GREEN, "#00382A"])
+PANELS = {"plain": r"$\mathrm{OT}_c$", "entropic": r"$\mathrm{OT}_c^\lambda$"}
+
+
+def draw_figure1(table, outputs):
+    """Draw the panels "plain" and "entropic" of results/counterexample/figure1.csv.
+
+    Args:
+        table: columns panel, k, theta_x, theta_y; in units of the data.
+        outputs: figure files.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(style.PAGE, 0.53 * style.PAGE), sharex=True, sharey=True)
+    for axis, (panel, title) in zip(axes, PANELS.items(), strict=True):
+        draw_panel(axis, trajectory(table, panel), title)
+    axes[0].legend(loc="lower left", handletextpad=0.4)
+    axes[0].set_ylabel("second coordinate")
+    style.save(fig, outputs, [table])
+
+
+def trajectory(table, panel):
+    """Points theta_k of one panel (iterations, 2), in order of k."""
+    rows = [line for line in style.read(table) if line["panel"] == panel]
+    rows.sort(key=lambda line: int(line["k"]))
+    return np.array([(float(line["theta_x"]), float(line["theta_y"])) for line in rows])
+
+
+def draw_panel(axis, theta, title):
+    """Draw data points, theta* and the fading trajectory in a square panel, with an inset of y against k."""
+    k = np.arange(len(theta))
+    axis.scatter(*theta.T, c=k, cmap=FADE, s=14, zorder=2)
+    axis.scatter([], [], color=style.GREEN, s=14, label=r"$\theta^k$, light to dark")
+    axis.plot(*THETA_STAR, "+", color=style.BLUE, markersize=11, markeredgewidth=2, label=r"$\theta^*$", zorder=3)
+    axis.plot(*zip(Y1, Y2, strict=True), "*", color=style.RED, markersize=11, label="$y_1$ (top), $y_2$", zorder=3)
+    axis.set(xlim=(-1.08, 0.62), ylim=(-0.35, 1.35), aspect="equal", title=title, xlabel="first coordinate")
+    inset = axis.inset_axes((0.11, 0.70, 0.42, 0.27))
+    inset.axhline(THETA_STAR[1], color="0.35", linestyle="--", linewidth=0.8)
+    inset.plot(k, theta[:, 1], color=style.GREEN, linewidth=0.6)
+    inset.scatter(k, theta[:, 1], c=k, cmap=FADE, s=2, zorder=2)
+    inset.set(ylim=(0, 0.65), xlim=(-2, len(theta)), yticks=(0, 0.5), xticks=(0, len(theta) // 2, len(theta)))
+    inset.tick_params(labelsize=6, length=2, pad=1)
+    inset.set_xlabel("$k$", fontsize=6, labelpad=0)
+    inset.set_ylabel(r"$\theta^k_2$", fontsize=6, labelpad=0)
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.rule, smk.log[0]):
+        draw_figure1(smk.input[0], smk.output)

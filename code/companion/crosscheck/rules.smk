@@ -1,0 +1,47 @@
+# Our potentials against POT's. Instance 4 uses samples of the run whose lam is nearest 0.01.
+CROSSCHECK_RUN = min(RUNS, key=lambda run: abs(RUNS[run]["lam"] - 0.01))
+
+
+rule crosscheck_table:
+    input:
+        samples=f"{IMAGES}/{CROSSCHECK_RUN}/samples.npz",
+        images=rules.data.output.train,
+    output:
+        table="results/crosscheck/table.csv",
+        potentials="results/crosscheck/potentials.csv",
+        trace="results/crosscheck/trace.csv",
+    log:
+        "logs/crosscheck_table.log",
+    benchmark:
+        "results/benchmarks/crosscheck_table.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        n_images=PRESET["crosscheck_images"],
+        lams=PRESET["crosscheck_lams"],
+        seed=SETTINGS.seed,
+    message:
+        "Compare our potentials with POT's"
+    script:
+        "run_crosscheck.py"
+
+
+rule crosscheck:
+    input:
+        potentials=rules.crosscheck_table.output.potentials,
+        trace=rules.crosscheck_table.output.trace,
+        dataset=rules.data.output.record,
+    output:
+        drawn("crosscheck", "Paper A"),
+    log:
+        "logs/crosscheck.log",
+    benchmark:
+        "results/benchmarks/crosscheck.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
+    script:
+        "draw_crosscheck.py"

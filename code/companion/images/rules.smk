@@ -1,0 +1,106 @@
+# Algorithm 1 on images, and Figure 2.
+IMAGES = f"results/runs/images/{IMAGE_TAG}"
+
+
+RUNS = run_configs()
+PILOT_LAMS = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+PILOT_RUNS = run_configs(PILOT_LAMS[PRESET["step_rule"] == "sinkhorn" :])  # which has no lam = 0
+VARIANT_RUNS = variant_configs()
+JUDGED = joined(RUNS, VARIANT_RUNS)
+FIGURE2_LAMS = (0.0, 0.001, 0.01, 0.1) if SETTINGS.asked["lams"] is None and len(SETTINGS.lams) > 5 else SETTINGS.lams
+FIRST_RUNS = {name: config for name, config in RUNS.items() if config["seed"] == SETTINGS.seed}
+FIGURE2_RUNS = {name: config for name, config in FIRST_RUNS.items() if config["lam"] in FIGURE2_LAMS}
+TRAINABLE = joined(JUDGED, PILOT_RUNS)
+
+
+wildcard_constraints:
+    run=alternatives(TRAINABLE),
+
+
+rule train_ot:
+    input:
+        train=rules.data.output.train,
+        dataset=rules.data.output.record,
+    output:
+        log=f"{IMAGES}/{{run}}/log.csv",
+        timing=f"{IMAGES}/{{run}}/timing.csv",
+        samples=f"{IMAGES}/{{run}}/samples.npz",
+        weights=f"{IMAGES}/{{run}}/weights.pt",
+        record=f"{IMAGES}/{{run}}/run.json",
+    log:
+        "logs/train_ot/{run}.log",
+    benchmark:
+        "results/benchmarks/train_ot/{run}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.threads
+    resources:
+        gpu=0 if SETTINGS.device == "cpu" else 1,
+    params:
+        config=lambda wildcards: TRAINABLE[wildcards.run],
+        device=SETTINGS.device,
+        checkpoints="checkpoints",
+    message:
+        "Train {wildcards.run} by Algorithm 1"
+    script:
+        "run_training.py"
+
+
+rule figure2:
+    input:
+        samples=expand(rules.train_ot.output.samples, run=FIGURE2_RUNS),
+        logs=expand(rules.train_ot.output.log, run=FIGURE2_RUNS),
+        dataset=rules.data.output.record,
+    output:
+        drawn("figure2", "Paper A"),
+    log:
+        "logs/figure2.log",
+    benchmark:
+        "results/benchmarks/figure2.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        runs=FIGURE2_RUNS,
+        preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
+    script:
+        "draw_figure2.py"
+
+
+rule training:
+    input:
+        logs=expand(rules.train_ot.output.log, run=FIRST_RUNS),
+        dataset=rules.data.output.record,
+    output:
+        drawn("training", "Paper A"),
+    log:
+        "logs/training.log",
+    benchmark:
+        "results/benchmarks/training.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        runs=FIRST_RUNS,
+        preset=SETTINGS.preset,
+    message:
+        "Draw {output[0]}"
+    script:
+        "draw_training.py"
+
+
+# Called by name alone.
+use rule figure2 as pilot with:
+    input:
+        samples=expand(rules.train_ot.output.samples, run=PILOT_RUNS),
+        logs=expand(rules.train_ot.output.log, run=PILOT_RUNS),
+        dataset=rules.data.output.record,
+    output:
+        drawn("pilot", "Paper A", caption="figure2"),
+    log:
+        "logs/pilot.log",
+    benchmark:
+        "results/benchmarks/pilot.tsv"
+    params:
+        runs=PILOT_RUNS,
+        preset=SETTINGS.preset,

@@ -1,0 +1,95 @@
+"""Domain adaptation: accuracy against outer steps and generator updates, and what becomes of an image."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from companion.common import style
+from companion.common.job import job
+
+METHODS = {"w1fe": ("W1-FE", "-"), "wgan": ("WGAN", (0, (3, 1.2)))}
+COLOURS = {1: style.BLACK, 3: style.SKY, 5: style.ORANGE, 10: style.GREEN}
+X_AXES = {"step": "outer steps", "generator_updates": "generator updates"}
+BASELINE = {"color": "0.35", "linestyle": ":", "linewidth": 1}
+ROW_HEIGHT = 2.5  # inches, of a direction
+
+
+def draw(records, logs, samples, outputs, preset):
+    """Draw a row per direction, or the one line that says why there is nothing to draw.
+
+    Args:
+        records: run.json of each arm.
+        logs: log.csv of each arm, in the same order.
+        samples: samples.npz of each arm: source and adapted (10, 16, 16), in [-1, 1].
+        outputs: figure files.
+        preset: its name.
+    """
+    runs = [style.read_json(record) for record in records]
+    reason, seeds, directions = runs[0]["not_run"], len(runs[0]["seeds"]), {}
+    paired = f"mean and range over {seeds} paired seeds, images of the first" if seeds > 1 else "1 seed"
+    for run, *paths in zip(runs, logs, samples, strict=True):
+        directions.setdefault(run["config"]["direction"], []).append((run["config"], *paths))
+    fig = plt.figure(figsize=(style.PAGE, ROW_HEIGHT * len(directions) + 0.4 if reason is None else 1.2))
+    if reason is not None:
+        fig.text(0.5, 0.55, f"not run: {reason}", ha="center", va="center", wrap=True, parse_math=False)
+        paired = "no data"
+    else:
+        rows = fig.subfigures(len(directions), 1, squeeze=False)[:, 0]
+        for row, (direction, entries) in zip(rows, directions.items(), strict=True):
+            draw_direction(row, direction, entries)
+        draw_legend(rows[0], [run["config"] for run in runs])
+    style.stamp(fig, f"USPS and MNIST at 16 x 16; preset {preset}; {paired}")
+    style.save(fig, outputs, [*logs, *samples])
+
+
+def draw_direction(fig, direction, entries):
+    """Draw both curves and the images of one direction; entries are (config, log, samples)."""
+    axes = fig.subplots(1, 3, width_ratios=(1, 1, 1.25))
+    for config, log, _ in entries:
+        columns = style.by_seed(log)
+        for axis, column in zip(axes, X_AXES, strict=False):
+            style.draw_band(axis, columns[column].mean(axis=0), columns["accuracy"], look(config))
+    baseline = columns["accuracy"][:, 0].mean()
+    for axis, name in zip(axes, X_AXES.values(), strict=False):
+        axis.axhline(baseline, **BASELINE)
+        axis.set(xlabel=name, ylabel="1-NN accuracy on the target")
+    axes[1].set_xscale("log", nonpositive="mask")
+    source, target = (name.upper() for name in direction.split("-"))
+    axes[0].set_title(f"{source} to {target}", loc="left")
+    draw_images(axes[2], entries)
+
+
+def draw_legend(fig, configs):
+    """Name every line once: a column per K, a row per method."""
+    lines = {label(config): look(config) for config in sorted(configs, key=lambda c: (c["persistence"], c["method"]))}
+    lines["no adaptation"] = BASELINE
+    handles = [plt.Line2D([], [], label=text, **line) for text, line in lines.items()]
+    fig.legend(handles=handles, loc="outside upper center", ncols=5)
+
+
+def draw_images(axis, entries):
+    """Draw the source's digits, and below them those of every arm."""
+    lines, labels = [], ["source"]
+    for config, _, samples in entries:
+        with np.load(samples) as data:
+            lines += [data["source"]] * (not lines) + [data["adapted"]]
+        labels.append(label(config))
+    style.draw_image_rows(axis, lines, labels, 1.0, cmap="gray", vmin=-1, vmax=1)
+    axis.tick_params(labelsize=6)
+
+
+def label(config):
+    """Short name of an arm."""
+    parts = [METHODS[config["method"]][0], f"K = {config['persistence']}"]
+    parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 else []
+    return ", ".join(parts + ([config["penalty"]] if config["penalty"] != "lp" else []))
+
+
+def look(config):
+    """Colour of K, dashes of the method."""
+    return {"color": COLOURS.get(config["persistence"], style.PURPLE), "linestyle": METHODS[config["method"]][1]}
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.rule, smk.log[0]):
+        draw(smk.input.records, smk.input.logs, smk.input.samples, smk.output, smk.params.preset)

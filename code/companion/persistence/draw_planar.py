@@ -1,0 +1,145 @@
+"""Paper B in 2-D: W1 against steps, updates and time; samples and potentials over time."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from companion.common import style
+from companion.common.job import job
+
+METHODS = {  # method -> (label, colour)
+    "w1fe": ("W1-FE", style.BLUE),
+    "w1fe-ab2": ("W1-FE, Adams-Bashforth", style.SKY),
+    "wgan": ("WGAN, recomputed", style.ORANGE),
+    "wgan-stale": ("WGAN, stale", style.RED),
+    "w1fe-psi": (r"W1-FE, stochastic $\psi$", style.PURPLE),
+    "w2fe-psi": (r"W2-FE, stochastic $\psi$", style.BLACK),
+    "w1fe-exact": (r"W1-FE, exact $\psi$", style.PURPLE),
+    "w2fe-exact": (r"W2-FE, exact $\psi$", style.BLACK),
+    "ot": ("Algorithm 1", style.GREEN),
+}
+X_AXES = {
+    "step": "outer steps",
+    "generator_updates": "generator updates",
+    "gradients": "batch gradients, all networks",
+    "seconds": "seconds (training alone)",
+}
+LEVELS = (0.25, 0.2)
+
+
+def load_arm(record, log, timing):
+    """Settings and curves of an arm: each column as (seeds, measures)."""
+    content = style.read_json(record)
+    columns = style.by_seed(log) | {"seconds": style.by_seed(timing)["seconds"]}
+    return content["config"] | {"floor": content["data"]["sampling_floor"]}, columns
+
+
+def label(config):
+    """Short name of an arm."""
+    parts = [METHODS[config["method"]][0]]
+    parts += [f"K = {config['persistence']}"] if config["method"] != "ot" else []
+    parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 else []
+    parts += [f"{config['lr_factor']:g} x rate"] if config["lr_factor"] != 1 else []
+    critic = config["method"] in ("w1fe", "w1fe-ab2", "wgan", "wgan-stale")
+    return ", ".join(parts + ([config["penalty"]] if critic and config["penalty"] != "lp" else []))
+
+
+def look(config):
+    """Colour, dashes and width: the method, K, and thin for a changed rate or dt."""
+    thin = (
+        config["lr_factor"] != 1
+        or (config["dt"] != 1 and config["method"] == "w1fe")
+        or config["method"].endswith("exact")
+    )
+    return {
+        "color": METHODS[config["method"]][1],
+        "linestyle": style.DASHES.get(config["persistence"], "-") if config["method"] != "ot" else "-",
+        "linewidth": 0.8 if thin else 1.5,
+        "alpha": 0.75 if thin else 1.0,
+    }
+
+
+def draw_curves(records, logs, timings, outputs, preset):
+    """Draw W1 against four abscissae, and the cosine of slopes, for the arms on the first law.
+
+    Args:
+        records: run.json of every arm.
+        logs: log.csv, in the same order.
+        timings: timing.csv, in the same order.
+        outputs: figure files.
+        preset: its name.
+    """
+    arms = [load_arm(*paths) for paths in zip(records, logs, timings, strict=True)]
+    law = arms[0][0]["law"]
+    arms = [(config, columns) for config, columns in arms if config["law"] == law]
+    fig, axes = plt.subplots(2, 3, figsize=(style.PAGE, 0.66 * style.PAGE))
+    panels = list(axes.flat)
+    for axis, (column, name) in zip(panels, X_AXES.items(), strict=False):
+        for config, columns in arms:
+            style.draw_band(axis, columns[column].mean(axis=0), columns["w1"], look(config))
+        mark_levels(axis, arms[0][0]["floor"])
+        axis.set(xlabel=name, yscale="log", ylabel="$W_1$ to the data")
+        axis.yaxis.set_major_locator(plt.FixedLocator([0.05, 0.1, 0.2, 0.5, 1]))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.minorticks_off()
+    for config, columns in arms:
+        style.draw_band(panels[4], columns["step"].mean(axis=0), columns["cosine"], look(config))
+    panels[4].set(xlabel="outer steps", ylabel="cosine of slopes of $\\phi$ and exact", ylim=(-0.2, 1.05))
+    panels[5].axis("off")
+    handles = [plt.Line2D([], [], label=label(config), **look(config)) for config, _ in arms]
+    handles.append(plt.Line2D([], [], color="0.5", linestyle=":", label="data against data"))
+    panels[5].legend(handles=handles, loc="center left", bbox_to_anchor=(-0.15, 0.5), fontsize=6.5)
+    seeds = len(arms[0][1]["w1"])
+    style.stamp(fig, f"{law}, preset {preset}; mean and range over {seeds} paired seeds, 512 points")
+    style.save(fig, outputs, [*logs, *timings])
+
+
+def mark_levels(axis, floor):
+    """Draw the levels that speed is measured by, and the W1 of the data against itself."""
+    for level in LEVELS:
+        axis.axhline(level, color="0.8", linewidth=0.6, zorder=0)
+    axis.axhline(floor, color="0.5", linestyle=":", linewidth=0.8)
+
+
+def draw_flow(snapshots, outputs, preset):
+    """Draw samples over the level sets of the potential, a row per arm on the first law, a column per time.
+
+    Args:
+        snapshots: snapshots.npz of every arm, in folders named after the arms.
+        outputs: figure files.
+        preset: its name.
+    """
+    first = Path(snapshots[0]).parent.name.split("-")[0]
+    shown = [path for path in snapshots if Path(path).parent.name.startswith(first + "-")]
+    columns = len(np.load(shown[0])["step"])
+    size = (style.PAGE, style.PAGE / columns * len(shown) * 1.02)
+    fig, axes = plt.subplots(len(shown), columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+    for line, path in zip(axes, shown, strict=True):
+        with np.load(path) as data:
+            for axis, step, samples, phi in zip(line, data["step"], data["samples"], data["phi"], strict=True):
+                draw_snapshot(axis, data["data"], samples, phi, float(data["extent"]))
+                axis.set_title(f"step {step}", fontsize=7, pad=2)
+        name = Path(path).parent.name.removeprefix(first + "-")
+        line[0].set_ylabel(name, fontsize=7)
+    style.stamp(fig, f"{first}, preset {preset}, first seed; grey: data, blue: samples, lines: level sets of phi")
+    style.save(fig, outputs, snapshots)
+
+
+def draw_snapshot(axis, data, samples, phi, extent):
+    """Draw one panel."""
+    ticks = np.linspace(-extent, extent, len(phi))
+    axis.contour(ticks, ticks, phi, levels=12, cmap="cividis", linewidths=0.6)
+    axis.plot(*data.T, ".", color="0.7", markersize=1.2)
+    axis.plot(*samples.T, ".", color=style.BLUE, markersize=1.6)
+    axis.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal", xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.rule, smk.log[0]):
+        if smk.params.part == "curves":
+            draw_curves(smk.input.records, smk.input.logs, smk.input.timings, smk.output, smk.params.preset)
+        else:
+            draw_flow(smk.input.snapshots, smk.output, smk.params.preset)

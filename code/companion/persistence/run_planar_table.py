@@ -1,0 +1,47 @@
+"""Summarise the 2-D experiment: one row per arm, as CSV and as a table to read."""
+
+import math
+from pathlib import Path
+
+from companion.common.files import replacing, write_csv
+from companion.common.job import job
+from companion.persistence.summary import LEVELS, summary
+
+
+def table(logs, timings, csv_path, markdown_path):
+    """Write both forms.
+
+    Args:
+        logs: log.csv of every arm.
+        timings: timing.csv of every arm, in the same order.
+        csv_path: written.
+        markdown_path: written.
+    """
+    rows = [summary(*paths) for paths in zip(logs, timings, strict=True)]
+    write_csv(Path(csv_path), list(rows[0]), [list(row.values()) for row in rows])
+    with replacing(Path(markdown_path)) as stream:
+        stream.write(markdown(rows).encode())
+
+
+def markdown(rows):
+    """Render the table."""
+    heads = ["arm", "seeds", "W1 at the end", "cosine of slopes"]
+    heads += [f"{what} to W1 <= {level:g}" for level in LEVELS for what in ("steps", "seconds")]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for row in rows:
+        spread = "" if math.isnan(row["w1_std"]) else f" ± {row['w1_std']:.3f}"
+        cells = [row["arm"], str(row["seeds"]), f"{row['w1_mean']:.3f}{spread}", f"{row['cosine']:.2f}"]
+        cells += [number(row[f"{what}_to_{level:g}"]) for level in LEVELS for what in ("steps", "seconds")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def number(value):
+    """Write a median; inf: never."""
+    return "never" if math.isinf(value) else f"{value:.0f}"
+
+
+if "snakemake" in globals():
+    smk = globals()["snakemake"]
+    with job(smk.rule, smk.log[0]):
+        table(smk.input.logs, smk.input.timings, smk.output.table, smk.output.markdown)

@@ -1,0 +1,135 @@
+"""The tables of README.md and docs/ on what was found: functions of the references' folder that give Markdown."""
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+import yaml
+
+from companion.common.readers import read_json, read_table
+from companion.reader.claims_map import markdown as claims_markdown
+from companion.reader.claims_map import read_map
+from companion.reader.report_text import signs
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMAND = "uv run snakemake --cores all"
+WITHOUT_VERDICT = "open"
+
+
+def grid(head, rows):
+    """Write a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
+
+
+def kept(references, name):
+    """Rows of a table of figures/reference/measured/, as dicts of strings."""
+    return read_table(Path(references) / "measured" / f"{name}.csv")
+
+
+def plain(references, name):
+    """Show a table of figures/reference/measured/ as it is."""
+    rows = kept(references, name)
+    return grid(rows[0], [row.values() for row in rows])
+
+
+def entries(references):
+    """The map of claims with the kept verdicts, symbols written as the papers do."""
+    verdicts = read_json(Path(references) / "claims.json")
+    found = read_map(ROOT / "paper/claims.yaml")
+    return [e | {"statement": signs(e["statement"]).replace("*", r"\*"), "verdict": verdicts[e["id"]]} for e in found]
+
+
+def claims(references):
+    """Every claim with its verdict, function, test and figure, for a page in docs/."""
+    return claims_markdown(entries(references), up="../")
+
+
+def evidence(references, paper):
+    """The claims of a paper that runs judge: verdict, how sure it is, evidence."""
+    measured = {row["claim"]: row for row in kept(references, "evidence")}
+    chosen = [e for e in entries(references) if e["id"] in measured and e["id"].startswith(paper)]
+    rows = [(e["statement"], bold(e["verdict"]), *told(measured[e["id"]])) for e in chosen]
+    return grid(("claim", "verdict", "how sure", "evidence"), rows)
+
+
+def told(row):
+    """How sure a claim's verdict is, and the evidence."""
+    return row["how sure"], row["evidence"].replace("*", r"\*")
+
+
+def bold(verdict):
+    """Set off the verdict that nobody should overlook."""
+    return f"**{verdict}**" if verdict == "refuted" else verdict
+
+
+def values(references):
+    """Name -> text of every number that prose may quote: the kept ones, counts of verdicts, minutes."""
+    found = {row["name"]: row["value"] for row in kept(references, "numbers")}
+    verdicts = list(read_json(Path(references) / "claims.json").values())
+    found |= {name.replace(" ", "-"): str(verdicts.count(name)) for name in ("confirmed", "refuted", "undecided")}
+    found |= {"not-tested": str(verdicts.count("not tested")), "claims": str(len(verdicts))}
+    times = read_json(Path(references) / "times.json")
+    found |= {f"minutes-{key}": minutes(times[key], {"*": 1}) for key in times}
+    suites = read_json(ROOT / "tests/times.json")
+    return found | {f"minutes-tests-{key}": f"{suites[key]['minutes']:.0f}" for key in ("quick", "slow")}
+
+
+def minutes(times, jobs):
+    """Minutes that jobs take on the cores they were measured on, if all are always busy; at least one.
+
+    Args:
+        times: an entry of times.json.
+        jobs: pattern of a job's name -> how many times as many of them there are.
+    """
+    factors = [
+        (value, next((factor for pattern, factor in jobs.items() if fnmatch(name, pattern)), 0))
+        for name, value in times["seconds"].items()
+    ]
+    return str(max(1, round(sum(value * factor for value, factor in factors) / times["cores"] / 60)))
+
+
+def span(times, jobs):
+    """Minutes on the digits, and on MNIST if the jobs read images and take longer there."""
+    small, large = (minutes(times[f"laptop-{name}"], jobs) for name in ("digits", "mnist"))
+    images = any(fnmatch("data.tsv", pattern) for pattern in jobs)
+    return f"{small}; {large}" if images and small != large else small
+
+
+def asked():
+    """The questions and checks of paper/questions.yaml."""
+    return yaml.safe_load((ROOT / "paper/questions.yaml").read_text(encoding="utf-8"))
+
+
+def questions(references):
+    """README's table: question, answer, how sure, and the command that shows it."""
+    verdicts, times = read_json(Path(references) / "claims.json"), read_json(Path(references) / "times.json")
+    sure = {row["claim"]: row["how sure"] for row in kept(references, "evidence")}
+    rows = []
+    for entry in asked()["questions"]:
+        answer = entry["answers"].get(verdicts[entry["claim"]], WITHOUT_VERDICT)
+        how = entry.get("sure") or sure[entry["claim"]]
+        rows.append((entry["question"], answer, how, f"`{entry['command']}`", span(times, entry["jobs"])))
+    return grid(("question", "answer", "how sure", f"see it: `{COMMAND}` and", "minutes"), rows)
+
+
+def checks(references):
+    """The evaluator's table: what to check, by which command, and what to expect."""
+    known, times = values(references), read_json(Path(references) / "times.json")
+    rows = []
+    for entry in asked()["checks"]:
+        expected = entry["expected"]
+        for name, value in known.items():
+            expected = expected.replace(f"{{{name}}}", value)
+        took = span(times, entry["jobs"])
+        rows.append((entry["check"], f"`{entry['command']}`", took, ", ".join(entry["open"]), expected))
+    return grid(("what", f"command after `{COMMAND}`", "minutes", "then open", "expected"), rows)
+
+
+def presets(references):
+    """README's table of presets, with the minutes of the last measured run of each."""
+    times = read_json(Path(references) / "times.json")
+    rows = []
+    for row in kept(references, "presets"):
+        took = f"{minutes(times[row['key']], {'*': 1})} min" if row["key"] in times else "not measured"
+        rows.append((f"`{row['preset']}`", row["chosen"], row["data"], took, row["disk"], row["memory"]))
+    return grid(("preset (`--config preset=...`)", "chosen", "data", "time", "disk", "memory"), rows)

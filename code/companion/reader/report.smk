@@ -1,0 +1,61 @@
+# The companion report: its numbers gathered into one file, and the PDF that places them.
+REPORT_NUMBERS = "results/report.json"
+REPORT = "paper/report.pdf"
+
+
+rule report_numbers:
+    input:
+        claims=CLAIMS,
+        verification=VERIFICATION,
+        provenance=PROVENANCE,
+        figure1=rules.figure1_table.output[0],
+        steps=rules.counterexample_tables.output.steps,
+        chart=rules.counterexample_tables.output.chart,
+        slopes=rules.theory_table.output.slopes,
+        shrinkage=rules.theory_table.output.shrinkage,
+        crosscheck=rules.crosscheck_table.output.table,
+        train=rules.data.output.train,
+        runs=RUN_RECORDS,
+        run_tables=FIGURES["figure2"],
+        scores=rules.evaluation.output.table,
+        planar=rules.planar_table.output.table,
+        planar_records=PLANAR_RECORDS,
+        adaptation=ADAPTATION_LOGS,
+        adaptation_records=expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS),
+        generation=GENERATION_LOGS,
+        generation_records=expand(rules.train_generation.output.record, arm=GENERATION_ARMS),
+        generation_samples=GENERATION_SAMPLES,
+    output:
+        REPORT_NUMBERS,
+    log:
+        "logs/report_numbers.log",
+    benchmark:
+        "results/benchmarks/report_numbers.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        figure1=FIGURE1,
+    message:
+        "Gather the report's numbers"
+    script:
+        "report_numbers.py"
+
+
+rule report:
+    input:
+        source="paper/report.typ",
+        sources=sorted(str(p.relative_to(ROOT)) for p in (ROOT / "paper").rglob("*.typ")),
+        numbers=REPORT_NUMBERS,
+        figures=[f"figures/{name}.svg" for name in FIGURES],
+    output:
+        REPORT,
+    log:
+        "logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    conda:
+        ENVIRONMENT
+    message:
+        "Typeset {output}"
+    script:
+        "report.py"

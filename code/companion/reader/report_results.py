@@ -1,0 +1,227 @@
+"""What each section of the report says in numbers, as strings: one function per section, from the section's tables."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from companion.common.readers import data_spread, read_json, read_table, run_summary, training_rows
+from companion.persistence.summary import LEVELS, PERSISTENCE, SIGNIFICANCE, curves
+from companion.reader.claims import NEAR, REACHED, TAIL
+from companion.reader.report_text import arm_label, listed, several, sig, spread, whole
+
+THETA_STAR = (0, 0.5)
+SOLVERS = {"exact": "exact ψ*", "averaged": "{} averaged steps", "default": "{} default steps"}
+QUANTITIES = {  # what crosscheck/table.csv compares
+    "emd_dual": "potential, as a dual of the plain cost",
+    "lower_bound": "lower bound of the plain cost",
+    "potential": "potential, up to a constant",
+    "plan": "transport plan",
+    "value": "optimal value",
+    "stochastic": "value, stochastic solver",
+    "semidiscrete": "value, estimated on fresh points",
+}
+FAMILY = 3  # claims of paper B in the plane that share one correction for testing several
+
+
+# --- Paper A ----------------------------------------------------------------------------------------------------------
+
+
+def counterexample(figure1, steps, chart, slopes, shrinkage):
+    """Numbers of Figure 1, of the tables of steps and of solver settings, and of the theory's closed forms.
+
+    Args:
+        figure1: its table, as are the others; steps and chart of the Dirac instance.
+        steps: distances to theta* for every lam, step, schedule and inner solver.
+        chart: the same for inner steps and their size.
+        slopes: one-sided derivatives.
+        shrinkage: the minimiser against lam.
+    """
+    panels = {}
+    for row in read_table(figure1):
+        panels.setdefault(row["panel"], []).append((float(row["theta_x"]), float(row["theta_y"])))
+    cycle = [y for _, y in panels["plain"][-TAIL:]]
+    rows = [row for row in read_table(steps) if row["instance"] == "dirac"]
+    cells = read_table(chart)
+    gone = [row for row in read_table(shrinkage) if float(row["gaussian"]) == 0]
+    return {
+        "low": sig(min(cycle), 4),
+        "high": sig(max(cycle), 4),
+        "away": {name: sig(math.dist(points[-1], THETA_STAR), 2) for name, points in panels.items()},
+        "reached": sig(REACHED),
+        "near": sig(NEAR),
+        "tail": whole(TAIL),
+        "lams": listed(float(row["lam"]) for row in rows if float(row["lam"]) > 0),
+        "steps": listed(float(row["step"]) for row in rows),
+        "table": [_steps_row(rows, *key) for key in dict.fromkeys((r["solver"], r["schedule"]) for r in rows)],
+        "chart": {
+            name: share([float(c["tail_distance"]) <= REACHED for c in cells if (float(c["lam"]) > 0) == entropic])
+            for name, entropic in (("plain", False), ("entropic", True))
+        },
+        "slopes": {
+            row["instance"]: {key: sig(float(row[key])) for key in ("left", "right")} for row in read_table(slopes)
+        },
+        "gone": sig(float(gone[0]["lam"])) if gone else "beyond the table",
+    }
+
+
+def share(held):
+    """Write how many of a list are true: 3 of 5."""
+    return f"{sum(held)} of {len(held)}"
+
+
+def _steps_row(rows, solver, schedule):
+    chosen = [row for row in rows if (row["solver"], row["schedule"]) == (solver, schedule)]
+    bound = REACHED if schedule == "constant" else NEAR
+    parts = {}
+    for name, entropic in (("plain", False), ("entropic", True)):
+        found = [float(row["max_distance"]) for row in chosen if (float(row["lam"]) > 0) == entropic]
+        parts[name] = {"reached": share([x <= bound for x in found]), "worst": sig(max(found, default=math.nan), 2)}
+    return {"solver": SOLVERS[solver].format(chosen[0]["inner_steps"]), "schedule": schedule} | parts
+
+
+def crosscheck(table):
+    """For each quantity: on how many problems, how many agree, the largest difference and its tolerance."""
+    groups = {}
+    for row in read_table(table):
+        groups.setdefault(row["quantity"], []).append(row)
+    lams = listed(sorted({float(row["lam"]) for rows in groups.values() for row in rows}))
+    instances = ", ".join(dict.fromkeys(row["instance"] for rows in groups.values() for row in rows))
+    return {"lams": lams, "instances": instances, "rows": [_agreement(name, rows) for name, rows in groups.items()]}
+
+
+def _agreement(name, rows):
+    worst = max(rows, key=lambda row: float(row["difference"]) / float(row["tolerance"]))
+    return {
+        "quantity": QUANTITIES[name],
+        "agree": share([row["verdict"] == "pass" for row in rows]),
+        "worst": sig(float(worst["difference"]), 2),
+        "tolerance": sig(float(worst["tolerance"]), 1),
+    }
+
+
+def images(records, train):
+    """Settings and end of every image run, and the lam from which theory lets the model collapse on these images."""
+    runs = [run_summary(Path(path).parent) for path in records]
+    config = runs[0]["config"]
+    variance, collapsed = data_spread(train, config["n_train"])
+    return {
+        "lams": listed(run["config"]["lam"] for run in runs),
+        "settings": {key: whole(config[key]) for key in ("n_train", "batch_size", "outer_steps", "inner_steps")},
+        "seeds": listed(run["config"]["seed"] for run in runs),
+        "collapsed": sig(collapsed, 4),
+        "vanishing": sig(vanishing_lam(train, config["n_train"])),
+        "rows": [
+            {
+                "generator": run["config"]["generator"].upper(),
+                "lam": sig(run["config"]["lam"]),
+                "value": sig(run["value"], 4),
+                "atoms": sig(run["effective_atoms"], 4),
+                "variance": sig(run["diversity"] / variance),
+                "seconds": whole(read_json(path)["seconds"]),
+            }
+            for run, path in zip(runs, records, strict=True)
+        ],
+    }
+
+
+def vanishing_lam(train, n_train):
+    """Least lam at which the best Gaussian model of the images is a point: lam / 2 is Sigma's largest eigenvalue.
+
+    In units of mean ||y||^2, as every lam of the image runs.
+    """
+    y = training_rows(train, n_train)
+    centred = y - y.mean(axis=0)
+    product = centred.T @ centred if y.shape[1] <= len(y) else centred @ centred.T  # the same largest eigenvalue
+    return 2 * float(np.linalg.eigvalsh(product)[-1]) / float(np.square(y).sum())
+
+
+# --- Paper B ----------------------------------------------------------------------------------------------------------
+
+
+def planar(table, records):
+    """Settings of the experiment in the plane, a row per arm, and whether so few seeds can decide anything."""
+    runs = {Path(path).parent.name: read_json(path) for path in records}
+    first = next(iter(runs.values()))
+    laws = {run["config"]["law"] for run in runs.values()}
+    rows = read_table(table)
+    least = min(1, FAMILY * 0.5 ** len(first["seeds"]))  # of the sign-flip test, corrected for the family
+    ends = {
+        row["arm"]: float(row["w1_mean"]) for row in rows if runs[row["arm"]]["config"]["law"] == first["config"]["law"]
+    }
+    best, worst = min(ends, key=ends.get), max(ends, key=ends.get)
+    return {
+        "law": first["config"]["law"],
+        "settings": {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size", "critic_steps")},
+        "dt": sig(first["config"]["dt"]),
+        "seeds": several(len(first["seeds"]), "seed"),
+        "floor": sig(first["data"]["sampling_floor"], 2),
+        "persistence": str(PERSISTENCE),
+        "levels": [sig(level) for level in LEVELS],
+        "significance": sig(SIGNIFICANCE),
+        "least_p": sig(least, 2),
+        "can_decide": least <= SIGNIFICANCE,
+        "best": _arm_end(runs[best]["config"], ends[best]),
+        "worst": _arm_end(runs[worst]["config"], ends[worst]),
+        "rows": [_planar_row(row, runs[row["arm"]]["config"], len(laws) > 1) for row in rows],
+    }
+
+
+def _arm_end(config, w1):
+    return {"arm": arm_label(config), "w1": f"{w1:.3f}"}
+
+
+def _planar_row(row, config, several_laws):
+    mean, std = float(row["w1_mean"]), float(row["w1_std"])
+    penalty = f", {config['penalty']}" if config["penalty"] != "lp" else ""
+    return {
+        "arm": arm_label(config) + penalty + (f", {config['law']}" if several_laws else ""),
+        "w1": f"{mean:.3f}" + ("" if math.isnan(std) else f" ± {std:.3f}"),
+        "steps": [sig(float(row[f"steps_to_{level:g}"])) for level in LEVELS],
+        "cosine": f"{float(row['cosine']):.2f}".replace("-", "−"),
+    }
+
+
+def adaptation(logs):
+    """Accuracies before, at the end and at best of every arm, or the sentence that says why it was not run."""
+    records = {path: read_json(Path(path).with_name("run.json")) for path in logs}
+    first = next(iter(records.values()))
+    reason = next((record["not_run"] for record in records.values() if record["not_run"]), "")
+    settings = {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size")}
+    rows = [] if reason else [_adapted(path, record["config"]) for path, record in records.items()]
+    return {"not_run": reason, "seeds": several(len(first["seeds"]), "seed"), "settings": settings, "rows": rows}
+
+
+def _adapted(path, config):
+    courses = [curve["accuracy"] for curve in curves(path).values()]
+    source, target = (name.upper() for name in config["direction"].split("-"))
+    return {
+        "arm": f"{source} to {target}, {arm_label(config)}",
+        "before": spread([course[0] for course in courses]),
+        "end": spread([course[-1] for course in courses]),
+        "best": spread([course.max() for course in courses]),
+    }
+
+
+def generation(logs):
+    """W1 and variety at the end of every arm, and what they are to be read against."""
+    records = {path: read_json(Path(path).with_name("run.json")) for path in logs}
+    first = next(iter(records.values()))
+    with np.load(Path(logs[0]).with_name("samples.npz"), allow_pickle=False) as data:
+        levels = {name: sig(float(data[name])) for name in ("w1_data", "w1_mean_image", "diversity_data")}
+    return {
+        "seeds": several(len(first["seeds"]), "seed"),
+        "settings": {key: whole(first["config"][key]) for key in ("outer_steps", "n_train")},
+        "levels": levels,
+        "rows": [_generated(path, record) for path, record in records.items()],
+    }
+
+
+def _generated(path, record):
+    courses = curves(path).values()
+    return {
+        "arm": arm_label(record["config"]),
+        "w1": spread([course["w1"][-1] for course in courses], 2),
+        "variety": spread([course["diversity"][-1] for course in courses], 1),
+        "seconds": whole(record["seconds"] / len(record["seeds"])),
+    }

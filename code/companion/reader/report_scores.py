@@ -1,0 +1,35 @@
+"""What the report says in numbers of the samples' scores, as strings."""
+
+import math
+import re
+
+from companion.reader.report_text import several, sig, whole
+from companion.scores.verdicts import read_scores
+
+
+def scores(table):
+    """A row for each set of samples, controls first, as mean ± half-width of the 95% interval."""
+    lines = read_scores(table)
+    first = next(iter(lines.values()))
+    columns = {"fid": 0, "recall": 2, "precision": 2, "sharpness": 2, "w2": 2}
+    rows = [
+        {"name": set_label(name)} | {key: interval(found, key, digits) for key, digits in columns.items()}
+        for name, found in lines.items()
+    ]
+    told = {key: next(row for row in rows if row["name"] == key) for key in ("real", "blurred")}
+    return told | {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"]), "rows": rows}
+
+
+def set_label(name):
+    """Name a row of the table of scores: that of a control set, or generator, λ and what a variant changes."""
+    parts = re.fullmatch(r"ot-([a-z]+)-lam([\d.]+(?:e-?\d+)?)(?:-(.*))?", name)
+    if parts is None:
+        return name
+    changes = f", {parts[3].replace('-', ', ')}" if parts[3] else ""
+    return f"{parts[1].upper()}, λ = {sig(float(parts[2]))}{changes}"
+
+
+def interval(scores_of_one, key, digits):
+    """Mean ± half-width, or a dash."""
+    mean, half = scores_of_one[key], scores_of_one[f"{key}_pm"]
+    return "–" if math.isnan(mean) else f"{mean:,.{digits}f}" + ("" if math.isnan(half) else f" ± {half:.{digits}f}")

@@ -1,0 +1,59 @@
+# For use elsewhere: the examples as a reader would call them, and the pages of the package's API. Nothing reads them.
+EXAMPLES = "results/examples"
+EXAMPLE_SETTINGS = {
+    "toy_2d": "--steps 1500",
+    "image_folder": "--demo --size 16 --steps 200",
+    "drop_in_loss": "--steps 200",
+}
+EXAMPLE_SETTINGS_SMOKE = {
+    "toy_2d": "--steps 50 --pool 60",
+    "image_folder": "--demo --size 8 --steps 4",
+    "drop_in_loss": "--steps 4",
+}
+API = "results/api"
+
+
+rule examples:
+    input:
+        sources(*[f"code/examples/{name}.py" for name in EXAMPLE_SETTINGS]),
+    output:
+        multiext(f"{EXAMPLES}/toy_2d", ".svg", ".png"),
+        multiext(f"{EXAMPLES}/", "image_folder.png", "mine.npz", "drop_in_loss.txt"),
+    log:
+        "logs/examples.log",
+    benchmark:
+        "results/benchmarks/examples.tsv"
+    priority: -1  # nothing waits for it: it fills the second core while the report is written
+    conda:
+        ENVIRONMENT
+    params:
+        out=lambda wildcards, output: str(Path(output[0]).parent),
+        settings=EXAMPLE_SETTINGS_SMOKE if SETTINGS.preset == "smoke" else EXAMPLE_SETTINGS,
+        seed=SETTINGS.seed,
+    message:
+        "Run the three examples"
+    shell:  # one thread each: on a busy machine two wait for each other
+        "(export OMP_NUM_THREADS={threads}; "
+        + " && ".join(
+            f"{PYTHON} code/examples/{name}.py {{params.settings[{name}]}} --seed {{params.seed}} --out {{params.out}}"
+            for name in EXAMPLE_SETTINGS
+        )
+        + ") > {log} 2>&1"
+
+
+rule api:
+    input:
+        package=sorted(str(p.relative_to(ROOT)) for p in (ROOT / "code/otgrad").rglob("*.py")),
+    output:
+        directory(API),
+    log:
+        "logs/api.log",
+    benchmark:
+        "results/benchmarks/api.tsv"
+    priority: -1  # nothing waits for it: it fills the second core while the report is written
+    conda:
+        ENVIRONMENT
+    message:
+        "Write {output} from the docstrings"
+    script:
+        "api.py"

@@ -1,0 +1,124 @@
+# Targets called by name alone, and how long the rest will take.
+
+
+# The image runs, whatever lams, seed and generators are: snakemake train --config lams=0.02 seed=3
+rule train:
+    input:
+        RUN_RECORDS,
+    message:
+        "The image runs are there"
+
+
+# Rewrites the tracked references from this run.
+rule references:
+    input:
+        runs=RUN_RECORDS,
+        dataset=rules.data.output.record,
+        figures=[f"figures/{name}.png" for name in ("figure1", "figure2", "planar", "tradeoff", "variants")],
+        scores=rules.evaluation.output.table,
+        planar=rules.planar_table.output.table,
+        planar_record=PLANAR_RECORDS[0],
+        claims=CLAIMS,
+    log:
+        "logs/references.log",
+    conda:
+        ENVIRONMENT
+    params:
+        preset=SETTINGS.preset,
+        references="figures/reference",
+    message:
+        "Rewrite {params.references}"
+    script:
+        "references.py"
+
+
+# Rewrites the tracked times from this run, which should have had the machine to itself.
+rule times:
+    input:
+        provenance=PROVENANCE,
+    log:
+        "logs/times.log",
+    conda:
+        ENVIRONMENT
+    params:
+        times=str(TIMES.relative_to(ROOT)),
+        benchmarks="results/benchmarks",
+    message:
+        "Rewrite {params.times}"
+    script:
+        "times.py"
+
+
+# Rewrites the tables and numbers of the README and of docs/ from the tracked references.
+rule docs:
+    input:
+        claims="paper/claims.yaml",
+        questions="paper/questions.yaml",
+    log:
+        "logs/docs.log",
+    conda:
+        ENVIRONMENT
+    params:
+        pages=["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))],
+        references="figures/reference",
+    message:
+        "Rewrite {params.pages}"
+    script:
+        "docs.py"
+
+
+# Frees the disk.
+rule clean:
+    log:
+        "logs/clean.log",
+    conda:
+        ENVIRONMENT
+    message:
+        "Remove what the workflow made"
+    script:
+        "clean.py"
+
+
+if workflow.is_main_process:
+    print(expected_time(), file=sys.stderr)
+
+
+# On a cluster what takes seconds runs where Snakemake does; the rest are jobs of their own.
+localrules:
+    all,
+    data,
+    adaptation_data,
+    figure1,
+    counterexample_chart,
+    counterexample_segment,
+    counterexample_steps,
+    figure2,
+    training,
+    pilot,
+    evaluation,
+    neighbours,
+    interpolation,
+    tradeoff,
+    variants,
+    shrinkage,
+    crosscheck,
+    planar_table,
+    planar,
+    planar_flow,
+    adaptation,
+    generation,
+    theory,
+    verify,
+    verification,
+    claims,
+    provenance,
+    report_numbers,
+    report,
+    workflow,
+    gallery,
+    crate,
+    api,
+    clean,
+    times,
+    docs,
+    references,

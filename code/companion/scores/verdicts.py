@@ -1,0 +1,157 @@
+"""What the table of scores must show in any run, and what it says of the trade-off between smoothing and fidelity."""
+
+import math
+from pathlib import Path
+
+from companion.common.checks import Row, row
+from companion.common.readers import read_json, read_table
+
+LEAST_ACCURACY = {"mnist": 0.99, "digits": 0.95}  # of the classifier on held-out images
+SCORE_NAMES = {"fid": "Fréchet distance", "recall": "recall"}
+LEAST_SEEDS = 2  # of training, for a verdict: an interval over one generator's sample sets says nothing of another
+BEATEN = 0.6  # share of the best fixed lam's Fréchet distance that a variant is to reach
+
+
+def read_scores(path):
+    """Rows of the table by name, numbers as floats."""
+    rows = {}
+    for line in read_table(path):
+        rows[line["name"]] = {key: float(value) for key, value in line.items() if key != "name"}
+    return rows
+
+
+def check_evaluation(table_path, classifier_path, preset, dataset, reference_dir):
+    """Check the classifier, and that every score tells the control sets apart as it must."""
+    scores, record = read_scores(table_path), read_json(classifier_path)
+    if record["status"] != "trained":
+        yield Row("scores in a classifier's features", "-", "-", "-", f"skipped: {record['status']}")
+    elif preset == "smoke":
+        yield Row("scores of samples", "a trained classifier", "-", "-", "skipped: the smoke preset trains none")
+        return
+    else:
+        least = LEAST_ACCURACY.get(dataset["name"], 0.0)
+        passed = record["accuracy"] >= least
+        yield row("classifier: accuracy on held-out images", f">= {least}", f"{record['accuracy']:.4f}", "-", passed)
+        yield from _check_features(scores)
+    yield from _check_pixels(scores)
+    if dataset["name"] == "mnist":  # of 8 x 8 pixels a blur over 3 x 3 leaves too little
+        low, high = scores["blurred"]["w2"], scores["real"]["w2"]
+        yield _below("W2 alone rewards blur: blurred below real images", low, high)
+    yield from _check_ranges(scores, Path(reference_dir) / f"scores-{preset}-{dataset['name']}.json", dataset)
+
+
+def _check_ranges(scores, path, dataset):
+    """Scores of the runs against the ranges kept for this preset and data set."""
+    reference = read_json(path) if path.exists() else {}
+    if reference.get("data_sha256", {}).get("train") != dataset["sha256"]["train"]:
+        why = f"{path.name} was made on other data" if reference else f"no {path.name}"
+        yield Row("scores in their ranges", "-", "-", "-", f"skipped: {why}")
+        return
+    known = {name: kept for name, kept in reference["ranges"].items() if name in scores}
+    if not known:
+        yield Row("scores in their ranges", "-", "-", "-", "skipped: no range for any of these runs")
+    for name, kept in known.items():
+        for key, (low, high) in kept.items():
+            value = scores[name][key]
+            span, passed = f"{low:.4g} to {high:.4g}", low <= value <= high
+            yield row(f"{name}: {SCORE_NAMES[key]}", span, f"{value:.4g}", "in the range", passed)
+
+
+def _check_features(scores):
+    real = scores["real"]
+    worse = {name: found["fid"] for name, found in scores.items() if name not in ("real", "copies")}
+    yield _below("Fréchet distance: real images below every other set", real["fid"], min(worse.values()))
+    half = scores.get("half of the classes")
+    if half:
+        yield _below("recall: lower without half of the classes", half["recall"], real["recall"])
+        yield _below("imbalance: higher without half of the classes", real["imbalance"], half["imbalance"])
+    yield _below("recall: blurred below real images", scores["blurred"]["recall"], real["recall"])
+
+
+def _check_pixels(scores):
+    real, blurred, copies = scores["real"], scores["blurred"], scores["copies"]
+    yield _below("sharpness: blurred below real images", blurred["sharpness"], real["sharpness"])
+    yield _below("memorisation: real below copies", real["copied_share"], copies["copied_share"])
+    gaps = [found["semidual_gap"] for found in scores.values() if not math.isnan(found["semidual_gap"])]
+    worst = max(gaps, default=math.nan)  # none: not certified, and a failure
+    yield row("OT_c^lam to held-out images: certified gap", "<= 1%", f"{worst:.2%}", "-", worst <= 0.01 + 1e-9)
+
+
+def _below(claim, low, high):
+    return row(claim, "smaller < larger", f"{low:.4g} < {high:.4g}", "-", low < high)
+
+
+def evaluation_claims(table_path, run_seconds, preset):
+    """Verdict and evidence on the trade-off, by claim id.
+
+    Args:
+        table_path: the table of scores.
+        run_seconds: seconds of training by setting (a row's name), on this machine.
+        preset: its name; the smoke preset decides nothing.
+    """
+    scores = {name: found for name, found in read_scores(table_path).items() if name in run_seconds}
+    plain = {name: found for name, found in scores.items() if is_plain(name)}
+    known = preset != "smoke" and all(not math.isnan(found["fid"]) for found in scores.values())
+    return {"A-fidelity": _fidelity(plain, known), "A-beyond": _beyond(plain, scores, run_seconds, known)}
+
+
+def is_plain(name):
+    """Whether a row is Algorithm 1 itself: ot-{generator}-lam{lam}, without a variant's settings."""
+    return name.count("-") - name.count("e-") == 2
+
+
+def _fidelity(plain, known):
+    """Of the MLP's lam in order: is each Fréchet distance below that of the next, beyond their intervals?"""
+    chosen = sorted((found for name, found in plain.items() if name.startswith("ot-mlp-")), key=lambda f: f["lam"])
+    evidence = "Fréchet distance " + ", ".join(
+        f"{found['fid']:.0f} ± {found['fid_pm']:.0f} (lam {found['lam']:g})" for found in chosen
+    )
+    seeds = min((found["seeds"] for found in chosen), default=0)
+    evidence += f"; training seeds: {seeds:.0f}"
+    if not known or len(chosen) < 3 or seeds < LEAST_SEEDS:
+        return None, evidence
+    pairs = list(zip(chosen, chosen[1:], strict=False))
+    apart = [high["fid"] - low["fid"] > low["fid_pm"] + high["fid_pm"] for low, high in pairs]
+    reversed_ = [low["fid"] - high["fid"] > low["fid_pm"] + high["fid_pm"] for low, high in pairs]
+    return (False if any(reversed_) else True if all(apart) else None), evidence
+
+
+def _beyond(plain, scores, seconds, known):
+    """Does some variant, trained no longer than the best fixed lam, beat it as `_beats` says?"""
+    variants = {name: found for name, found in scores.items() if name not in plain}
+    if not known or not variants or not plain:
+        return None, "no variant was scored"
+    best = min(plain, key=lambda name: plain[name]["fid"])
+    within = {name: found for name, found in variants.items() if seconds[name] <= 1.05 * seconds[best]}
+    if not within:
+        return None, f"no variant trained within the {seconds[best]:.0f} s of {best}"
+    verdicts = [_beats(found, plain[best]) for found in within.values()]
+    first = min(within, key=lambda name: within[name]["fid"])
+    pair = within[first], plain[best]
+    ratio, low, high = _ratios(*pair)
+    fids = " against ".join(f"{found['fid']:.1f} ± {found['fid_pm']:.1f}" for found in pair)
+    recalls = " against ".join(f"{found['recall']:.2f} ± {found['recall_pm']:.2f}" for found in pair)
+    evidence = (
+        f"{first} in {seconds[first]:.0f} s against the best fixed lam, {best}, in {seconds[best]:.0f} s:"
+        f" Fréchet distance {fids}: {ratio:.2f} ({low:.2f} to {high:.2f}); recall {recalls};"
+        f" training seeds: {min(found['seeds'] for found in pair):.0f}"
+    )
+    return (True if True in verdicts else False if set(verdicts) == {False} else None), evidence
+
+
+def _ratios(variant, best):
+    """Share of the best fixed lam's Fréchet distance, and what the two intervals leave open."""
+    low = (variant["fid"] - variant["fid_pm"]) / (best["fid"] + best["fid_pm"])
+    least = best["fid"] - best["fid_pm"]
+    return variant["fid"] / best["fid"], low, (variant["fid"] + variant["fid_pm"]) / least if least > 0 else math.inf
+
+
+def _beats(variant, best):
+    """Whether 0.6 of the distance is reached at no lower recall, beyond the intervals; None if they leave it open."""
+    if min(variant["seeds"], best["seeds"]) < LEAST_SEEDS:
+        return None
+    _, low, high = _ratios(variant, best)
+    margin, gain = variant["recall_pm"] + best["recall_pm"], variant["recall"] - best["recall"]
+    if low > BEATEN or gain < -margin:
+        return False
+    return True if high <= BEATEN and gain >= margin else None

@@ -1,1 +1,0 @@
-"""Judging samples of images against images held out: transport costs, features of a classifier, pixels."""

@@ -1,1 +1,0 @@
-"""Training loops, one algorithm per file, each read from top to bottom."""
