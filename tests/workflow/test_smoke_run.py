@@ -77,17 +77,6 @@ def test_the_tree_stays_clean(finished):
     assert status == ""
 
 
-def test_editing_a_module_reruns_what_depends_on_it(finished, run_snakemake):
-    folder, _ = finished
-    module = folder / "code/companion/crosscheck/comparison.py"
-    original = module.read_text()
-    module.write_text(original + "\n# edited\n")
-    done = run_snakemake(folder, "-n", *SMOKE)
-    module.write_text(original)
-    assert "Compare our potentials" in done.stdout
-    assert "by Algorithm 1" not in done.stdout
-
-
 @pytest.mark.parametrize("damage", ["table", "figure", "reference", "potential"])
 def test_verify_sees_tampering(finished, run_snakemake, tmp_path, damage):
     folder = tmp_path / "copy"

@@ -67,6 +67,21 @@ def drawn(name, category, caption=None):
     return [report(vector, caption=str(ROOT / f"paper/captions/{caption or name}.rst"), category=category), *others]
 
 
+def of_runs(outputs, runs, **names):
+    """The files of these runs, by the names the inputs are to have: {input: output}."""
+    return {name: expand(outputs[key], run=runs) for name, key in names.items()}
+
+
+def of_arms(outputs, arms, **names):
+    """The same of the arms of paper B."""
+    return {name: expand(outputs[key], arm=arms) for name, key in names.items()}
+
+
+def listed(paths):
+    """One path or several, as a list."""
+    return [paths] if isinstance(paths, str) else list(paths)
+
+
 def enough_to_score(wildcards):
     """The held-out images; a file of the user's own with too few of them stops the run before anything is trained."""
     fault = too_few_to_score(SETTINGS.dataset) if SETTINGS.dataset.endswith(".npz") else None

@@ -42,20 +42,3 @@ rule theory_table:
         "Theory: closed forms beside computed values"
     script:
         "run_theory.py"
-
-
-rule theory:
-    input:
-        **{part: f"results/theory/{part}.csv" for part in THEORY_PARTS},
-    output:
-        drawn("theory", "Paper A"),
-    log:
-        "logs/theory.log",
-    benchmark:
-        "results/benchmarks/theory.tsv"
-    conda:
-        ENVIRONMENT
-    message:
-        "Draw {output[0]}"
-    script:
-        "draw_theory.py"

@@ -24,24 +24,3 @@ rule crosscheck_table:
         "Compare our potentials with POT's"
     script:
         "run_crosscheck.py"
-
-
-rule crosscheck:
-    input:
-        potentials=rules.crosscheck_table.output.potentials,
-        trace=rules.crosscheck_table.output.trace,
-        dataset=rules.data.output.record,
-    output:
-        drawn("crosscheck", "Paper A"),
-    log:
-        "logs/crosscheck.log",
-    benchmark:
-        "results/benchmarks/crosscheck.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        preset=SETTINGS.preset,
-    message:
-        "Draw {output[0]}"
-    script:
-        "draw_crosscheck.py"

@@ -28,7 +28,6 @@ rule data:
 
 rule adaptation_data:
     input:
-        data_script="code/companion/data/run_data.py",
         train=rules.data.output.train,
         test=rules.data.output.test,
         record=rules.data.output.record,

@@ -8,7 +8,6 @@ GENERATION_ARMS = {GenerationConfig(**arm).name(): arm for arm in expand_arms(PR
 
 rule train_adaptation:
     input:
-        tables="code/companion/common/seed_tables.py",
         arrays=rules.adaptation_data.output.arrays,
         record=rules.adaptation_data.output.record,
     output:
@@ -37,30 +36,8 @@ rule train_adaptation:
         "run_adaptation.py"
 
 
-rule adaptation:
-    input:
-        records=expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS),
-        logs=expand(rules.train_adaptation.output.log, arm=ADAPTATION_ARMS),
-        samples=expand(rules.train_adaptation.output.samples, arm=ADAPTATION_ARMS),
-    output:
-        drawn("adaptation", "Paper B"),
-    log:
-        "logs/adaptation.log",
-    benchmark:
-        "results/benchmarks/adaptation.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        preset=SETTINGS.preset,
-    message:
-        "Draw {output[0]}"
-    script:
-        "draw_adaptation.py"
-
-
 rule train_generation:
     input:
-        tables="code/companion/common/seed_tables.py",
         train=rules.data.output.train,
         test=rules.data.output.test,
         dataset=rules.data.output.record,
@@ -88,28 +65,6 @@ rule train_generation:
         "Train {wildcards.arm} to generate images"
     script:
         "run_generation.py"
-
-
-rule generation:
-    input:
-        records=expand(rules.train_generation.output.record, arm=GENERATION_ARMS),
-        logs=expand(rules.train_generation.output.log, arm=GENERATION_ARMS),
-        timings=expand(rules.train_generation.output.timing, arm=GENERATION_ARMS),
-        samples=expand(rules.train_generation.output.samples, arm=GENERATION_ARMS),
-    output:
-        drawn("generation", "Paper B"),
-    log:
-        "logs/generation.log",
-    benchmark:
-        "results/benchmarks/generation.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        preset=SETTINGS.preset,
-    message:
-        "Draw {output[0]}"
-    script:
-        "draw_generation.py"
 
 
 ADAPTATION_LOGS = expand(rules.train_adaptation.output.log, arm=ADAPTATION_ARMS)

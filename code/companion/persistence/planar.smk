@@ -12,7 +12,6 @@ PLANAR_RECORDS = [f"{PLANAR}/{arm}/run.json" for arm in PLANAR_ARMS]
 
 rule train_planar:
     input:
-        tables="code/companion/common/seed_tables.py",
     output:
         log=f"{PLANAR}/{{arm}}/log.csv",
         timing=f"{PLANAR}/{{arm}}/timing.csv",
@@ -42,7 +41,6 @@ rule train_planar:
 
 rule planar_table:
     input:
-        summary="code/companion/persistence/summary.py",
         logs=PLANAR_LOGS,
         timings=PLANAR_TIMINGS,
     output:
@@ -58,39 +56,3 @@ rule planar_table:
         "Summarise the arms in the plane"
     script:
         "run_planar_table.py"
-
-
-rule planar:
-    input:
-        logs=PLANAR_LOGS,
-        timings=PLANAR_TIMINGS,
-        records=PLANAR_RECORDS,
-    output:
-        drawn("planar", "Paper B"),
-    log:
-        "logs/planar.log",
-    benchmark:
-        "results/benchmarks/planar.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        part="curves",
-        preset=SETTINGS.preset,
-    message:
-        "Draw {output[0]}"
-    script:
-        "draw_planar.py"
-
-
-use rule planar as planar_flow with:
-    input:
-        snapshots=expand(rules.train_planar.output.snapshots, arm=PLANAR_ARMS),
-    output:
-        drawn("planar_flow", "Paper B"),
-    log:
-        "logs/planar_flow.log",
-    benchmark:
-        "results/benchmarks/planar_flow.tsv"
-    params:
-        part="flow",
-        preset=SETTINGS.preset,

@@ -1,25 +1,4 @@
 # Is this reproduction what it should be, and what does it say of the paper's claims?
-FIGURES = {
-    # figure: the tables it is drawn from, in that order
-    "figure1": [rules.figure1_table.output[0]],
-    "counterexample_chart": [rules.counterexample_tables.output.chart],
-    "counterexample_segment": [rules.counterexample_tables.output.segment],
-    "counterexample_steps": [rules.counterexample_tables.output.steps],
-    "theory": list(rules.theory_table.output),
-    "crosscheck": [rules.crosscheck_table.output.potentials, rules.crosscheck_table.output.trace],
-    "figure2": expand(rules.train_ot.output.samples, run=FIGURE2_RUNS)
-    + expand(rules.train_ot.output.log, run=FIGURE2_RUNS),
-    "training": expand(rules.train_ot.output.log, run=FIRST_RUNS),
-    "tradeoff": [rules.evaluation.output.table, *FIRST_PICTURES],
-    "variants": [rules.evaluation.output.table, *ALL_PICTURES, *expand(rules.train_ot.output.timing, run=JUDGED)],
-    "neighbours": FIRST_PICTURES,
-    "interpolation": FIRST_PICTURES,
-    "shrinkage": [*rules.shrinkage_table.output, *rules.stability_table.output],
-    "planar": PLANAR_LOGS + PLANAR_TIMINGS,
-    "planar_flow": expand(rules.train_planar.output.snapshots, arm=PLANAR_ARMS),
-    "adaptation": ADAPTATION_LOGS + ADAPTATION_SAMPLES,
-    "generation": GENERATION_LOGS + GENERATION_TIMINGS + GENERATION_SAMPLES,
-}
 RUN_RECORDS = expand(rules.train_ot.output.record, run=RUNS)
 VERIFICATION = "results/verification.json"
 CLAIMS = "results/claims.json"

@@ -51,25 +51,3 @@ rule stability_table:
         "Train with worse and better inner loops, at lam = 0 and 0.01"
     script:
         "run_spectra.py"
-
-
-rule shrinkage:
-    input:
-        spectrum=rules.shrinkage_table.output.spectrum,
-        cost=rules.shrinkage_table.output.cost,
-        stability=rules.stability_table.output[0],
-        dataset=rules.data.output.record,
-    output:
-        drawn("shrinkage", "Paper A"),
-    log:
-        "logs/shrinkage.log",
-    benchmark:
-        "results/benchmarks/shrinkage.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        preset=SETTINGS.preset,
-    message:
-        "Draw {output[0]}"
-    script:
-        "draw_shrinkage.py"

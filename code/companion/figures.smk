@@ -1,0 +1,139 @@
+# Every figure: its paper, the script that draws it, its inputs by the names the script uses, its parameters.
+DATASET, CLASSIFIER = {"dataset": rules.data.output.record}, {"classifier": rules.classifier.output.record}
+PRESET_NAME = {"preset": SETTINGS.preset}
+SWEPT, PLANE = rules.counterexample_tables.output, rules.train_planar.output
+PICTURED = PRESET_NAME | {"runs": {name: TOLD[name] for name in FIRST}}
+DRAWN = [
+    ("figure1", "Paper A", "counterexample/draw_figure1.py", {"table": rules.figure1_table.output.figure1}, {}),
+    *[
+        (f"counterexample_{part}", "Paper A", "counterexample/draw_counterexample.py", {"table": path}, {"part": part})
+        for part, path in SWEPT.items()
+    ],
+    ("theory", "Paper A", "counterexample/draw_theory.py", dict(rules.theory_table.output.items()), {}),
+    (
+        "crosscheck",
+        "Paper A",
+        "crosscheck/draw_crosscheck.py",
+        {name: rules.crosscheck_table.output[name] for name in ("potentials", "trace")} | DATASET,
+        PRESET_NAME,
+    ),
+    (
+        "figure2",
+        "Paper A",
+        "images/draw_figure2.py",
+        of_runs(rules.train_ot.output, FIGURE2_RUNS, samples="samples", logs="log") | DATASET,
+        PRESET_NAME | {"runs": FIGURE2_RUNS},
+    ),
+    (
+        "training",
+        "Paper A",
+        "images/draw_training.py",
+        of_runs(rules.train_ot.output, FIRST_RUNS, logs="log") | DATASET,
+        PRESET_NAME | {"runs": FIRST_RUNS},
+    ),
+    (
+        "tradeoff",
+        "Paper A",
+        "scores/draw_tradeoff.py",
+        {"table": rules.evaluation.output.table, "pictures": FIRST_PICTURES} | CLASSIFIER | DATASET,
+        PICTURED,
+    ),
+    (
+        "variants",
+        "Paper A",
+        "scores/draw_variants.py",
+        {"table": rules.evaluation.output.table, "pictures": ALL_PICTURES}
+        | of_runs(rules.train_ot.output, JUDGED, timings="timing")
+        | CLASSIFIER
+        | DATASET,
+        PRESET_NAME | {"runs": TOLD},
+    ),
+    *[
+        (
+            part,
+            "Paper A",
+            "scores/draw_neighbours.py",
+            {"pictures": FIRST_PICTURES} | DATASET,
+            PICTURED | {"part": part},
+        )
+        for part in ("neighbours", "interpolation")
+    ],
+    (
+        "shrinkage",
+        "Paper A",
+        "shrinkage/draw_shrinkage.py",
+        dict(rules.shrinkage_table.output.items()) | {"stability": rules.stability_table.output[0]} | DATASET,
+        PRESET_NAME,
+    ),
+    (
+        "planar",
+        "Paper B",
+        "persistence/draw_planar.py",
+        of_arms(PLANE, PLANAR_ARMS, records="record", logs="log", timings="timing"),
+        PRESET_NAME | {"part": "curves"},
+    ),
+    (
+        "planar_flow",
+        "Paper B",
+        "persistence/draw_planar.py",
+        of_arms(PLANE, PLANAR_ARMS, snapshots="snapshots"),
+        PRESET_NAME | {"part": "flow"},
+    ),
+    (
+        "adaptation",
+        "Paper B",
+        "persistence/draw_adaptation.py",
+        of_arms(rules.train_adaptation.output, ADAPTATION_ARMS, records="record", logs="log", samples="samples"),
+        PRESET_NAME,
+    ),
+    (
+        "generation",
+        "Paper B",
+        "persistence/draw_generation.py",
+        of_arms(
+            rules.train_generation.output,
+            GENERATION_ARMS,
+            records="record",
+            logs="log",
+            timings="timing",
+            samples="samples",
+        ),
+        PRESET_NAME,
+    ),
+]
+# The tables a figure is drawn from, in their order: what its hash, the gallery and the crate go by.
+NO_TABLES = ("dataset", "classifier", "records")
+FIGURES = {
+    name: [path for key, paths in inputs.items() if key not in NO_TABLES for path in listed(paths)]
+    for name, _, _, inputs, _ in DRAWN
+}
+# Called by name alone: Figure 2 over more lam.
+PILOT = (
+    "pilot",
+    "Paper A",
+    "images/draw_figure2.py",
+    of_runs(rules.train_ot.output, PILOT_RUNS, samples="samples", logs="log") | DATASET,
+    PRESET_NAME | {"runs": PILOT_RUNS},
+)
+
+for _name, _paper, _script, _inputs, _params in [*DRAWN, PILOT]:
+
+    rule:
+        name:
+            _name
+        input:
+            **_inputs,
+        output:
+            drawn(_name, _paper, caption="figure2" if _name == "pilot" else None),
+        log:
+            f"logs/{_name}.log",
+        benchmark:
+            f"results/benchmarks/{_name}.tsv"
+        conda:
+            ENVIRONMENT
+        params:
+            **_params,
+        message:
+            "Draw {output[0]}"
+        script:
+            _script
