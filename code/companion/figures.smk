@@ -133,7 +133,8 @@ for _name, _paper, _script, _inputs, _params in [*DRAWN, PILOT]:
             ENVIRONMENT
         params:
             **_params,
+            script=_script,
         message:
             "Draw {output[0]}"
-        script:
-            _script
+        script:  # of the params: when a job begins, the loop's names are those of its last turn
+            "{params.script}"

@@ -138,7 +138,9 @@ def scripts():
 
 def script_of(step):
     """The file that a rule runs, relative to the root."""
-    return os.path.relpath(step.basedir.join(step.script).get_path_or_uri(secret_free=True), ROOT)
+    return os.path.relpath(
+        step.basedir.join(step.script.format(params=step.params)).get_path_or_uri(secret_free=True), ROOT
+    )
 
 
 def add_sources():
