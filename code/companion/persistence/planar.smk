@@ -11,7 +11,6 @@ PLANAR_RECORDS = [f"{PLANAR}/{arm}/run.json" for arm in PLANAR_ARMS]
 
 
 rule train_planar:
-    input:
     output:
         log=f"{PLANAR}/{{arm}}/log.csv",
         timing=f"{PLANAR}/{{arm}}/timing.csv",
