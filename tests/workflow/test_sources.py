@@ -25,7 +25,7 @@ def loaded(script):
     sys.path.insert(0, str(script.parent))  # as Python does for a script
     __import__(script.relative_to(ROOT / "code").with_suffix("").as_posix().replace("/", "."))
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    paths = [Path(file) for file in files if file]
+    paths = {Path(file) for file in files if file} - {script.with_name("__init__.py")}  # a script is in no package
     return {path.relative_to(ROOT).as_posix() for path in paths if path.is_relative_to(ROOT / "code")}
 
 
