@@ -95,12 +95,14 @@ def used_by(path):
             found += named(node.value, path.parent)
             modules += imported_in(node.value)
     for name in modules:
-        stem = Path(*name.split("."))
-        places = [
-            place for folder in FOLDERS for place in (folder / stem.with_suffix(".py"), folder / stem / "__init__.py")
-        ]
-        found += [place for place in places if place.is_file()]
+        found += [place for folder in FOLDERS for place in places(folder, name.split(".")) if place.is_file()]
     return found
+
+
+def places(folder, parts):
+    """Where a module may lie, and the __init__.py of the packages it is in, but for the outermost (see ALWAYS)."""
+    packages = [parts[:end] for end in range(2, len(parts))] + [parts]
+    return [folder.joinpath(*parts).with_suffix(".py"), *(folder.joinpath(*p, "__init__.py") for p in packages)]
 
 
 def imported(tree):

@@ -16,10 +16,7 @@ from otgrad.costs import Cost, without_autocast
 from otgrad.derivatives import Task, differentiable
 from otgrad.kernels import dispatch, reference
 from otgrad.kernels.memory import in_tiles
-from otgrad.kernels.mixture import combine
 from otgrad.measures import DiscreteMeasure
-from otgrad.scale.shards import Shard
-from otgrad.scale.streams import StreamedMeasure
 
 NARROW = 0.01  # of lam: a row of costs within it keeps its digits by expm1
 
@@ -41,7 +38,7 @@ def c_transform(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cos
         (b,), in units of the cost.
     """
     law, psi = _on_support(target, psi)
-    if isinstance(law, Shard | StreamedMeasure):
+    if not law.in_memory:
         raise TypeError("c_transform is the definition, for atoms in memory: use psi_step or x_grad")
     gaps, lam = cost.matrix(x, law.points) - psi, _usable(lam, psi)
     if lam == 0:
@@ -65,12 +62,8 @@ def assignment(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost
         (b, n); columns of atoms without mass are 0. Of a law in several processes: this one's atoms.
     """
     law, psi = _on_support(target, psi)
-    if isinstance(law, Shard):
-        values = law.team.gather(c_transform(x, law.local, psi, lam, cost))
-        share = combine(values, law.masses, lam)[1][law.team.rank]
-        return _on_all(target, share[:, None] * assignment(x, law.local, psi, lam, cost))
-    if isinstance(law, StreamedMeasure):
-        return torch.cat([pi for pi, _ in _by_chunk(x, law, psi, lam, cost)], dim=1)
+    if (own := dispatch.brought(law)) is not None:
+        return _on_all(target, own.assignment(x, law, psi, lam, cost))
     gaps, lam = cost.matrix(x, law.points) - psi, _usable(lam, psi)
     if lam == 0:
         pi = torch.zeros_like(gaps).scatter_(1, gaps.argmin(dim=1, keepdim=True), 1.0)
@@ -105,10 +98,8 @@ def psi_step(
         return values, torch.zeros_like(psi).index_copy_(0, target.support, grad)
     lam, w = _usable(lam, psi), x.new_full((len(x),), 1 / len(x)) if weights is None else weights
     kernel = dispatch.choose(x, target, lam, cost)
-    if isinstance(target, Shard):  # all processes must take the same tiles
-        values, marginal = kernel.psi_step(x, target, psi, lam, cost, w)
-        return values, target.nu - marginal
-    tiles = in_tiles(lambda rows: kernel.psi_step(x[rows], target, psi, lam, cost, w[rows]), len(x), target)
+    cut = getattr(kernel, "in_tiles", in_tiles)
+    tiles = cut(lambda rows: kernel.psi_step(x[rows], target, psi, lam, cost, w[rows]), len(x), target)
     values, marginals = zip(*tiles, strict=True)
     return _joined(values), target.nu - sum(marginals[1:], marginals[0])
 
@@ -129,9 +120,8 @@ def x_grad(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Co
     if len(x) == 0:
         return x.new_zeros(0), torch.zeros_like(x)
     kernel = dispatch.choose(x, law, lam, cost)
-    if isinstance(law, Shard):
-        return kernel.x_grad(x, law, psi, lam, cost)
-    tiles = in_tiles(lambda rows: kernel.x_grad(x[rows], law, psi, lam, cost), len(x), law)
+    cut = getattr(kernel, "in_tiles", in_tiles)
+    tiles = cut(lambda rows: kernel.x_grad(x[rows], law, psi, lam, cost), len(x), law)
     values, grads = zip(*tiles, strict=True)
     return _joined(values), _joined(grads)
 
@@ -149,7 +139,7 @@ def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterato
         a tile, which the next one overwrites, and the atoms of its columns (n,), None where they are in order.
     """
     law = law.now
-    if isinstance(law, Shard | StreamedMeasure):
+    if not law.in_memory:
         raise TypeError("heights are for atoms in memory: the solvers of a fixed source need all of them")
     kernel = dispatch.choose(x, law, 0.0, cost)
     yield from getattr(kernel, "heights", reference.heights)(x, law, psi, cost)
@@ -159,8 +149,9 @@ def heights(x: Tensor, law: DiscreteMeasure, psi: Tensor, cost: Cost) -> Iterato
 def barycentric_map(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
     """Compute the barycentric projection sum_j pi_j(x) y_j (b, d) of the plan, for any cost."""
     law, psi = _on_support(target, psi)
-    if isinstance(law, StreamedMeasure):
-        return torch.stack([pi @ part.points for pi, part in _by_chunk(x, law, psi, lam, cost)]).sum(0)
+    own = getattr(dispatch.brought(law), "barycentric_map", None)
+    if own is not None:
+        return own(x, law, psi, lam, cost)
     tiles = [assignment(x[rows], law, psi, lam, cost) @ law.points for rows in reference.row_tiles(len(x), law.n)]
     return torch.cat(tiles)
 
@@ -197,21 +188,11 @@ def c_transform_fixed_psi(
 
 
 def _in_memory(law: DiscreteMeasure) -> tuple[Tensor, Tensor]:
-    if isinstance(law, Shard | StreamedMeasure):
+    if not law.in_memory:
         raise NotImplementedError("second derivatives are for atoms in memory: give them as a DiscreteMeasure")
     if law.now is not law:
         raise RuntimeError("y was changed in place after the forward pass: take derivatives before")
     return law.points, law.nu
-
-
-def _by_chunk(
-    x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost
-) -> Iterator[tuple[Tensor, DiscreteMeasure]]:
-    """Yield the columns of the assignment (b, chunk) with their atoms, chunk by chunk."""
-    own = [c_transform(x, part, psi[atoms], lam, cost) for _, atoms, part in law.parts()]
-    shares = combine(torch.stack(own), law.masses, lam)[1]
-    for k, atoms, part in law.parts():
-        yield shares[k, :, None] * assignment(x, part, psi[atoms], lam, cost), part
 
 
 def _usable(lam: float, psi: Tensor) -> float:

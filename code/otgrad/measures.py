@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -37,6 +37,9 @@ class DiscreteMeasure:
     y: Tensor
     nu: Tensor
     unit: float = 1.0
+
+    in_memory: ClassVar[bool] = True
+    """Whether this process holds all atoms, so that `points` can be had. Laws without bring products of their own."""
 
     def __post_init__(self) -> None:
         """Check once, so that the kernels need not; arrays and tensors of inference mode are copied."""

@@ -87,8 +87,8 @@ MUTANTS = [
     Mutant(
         "exact solver: psi returned uncentred",
         "otgrad/solvers/exact.py",
-        "return PoolSolution(target.center(full), value",
-        "return PoolSolution(full, value",
+        "return Solution(target.center(full), value",
+        "return Solution(full, value",
         ("potentials_unique",),
     ),
     Mutant(

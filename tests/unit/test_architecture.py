@@ -26,11 +26,10 @@ DRAWING = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "companion.common.
 LAYERS = (
     ("otgrad.checks", "otgrad.kept", "otgrad.costs"),
     ("otgrad.measures",),
-    ("otgrad.scale",),
     ("otgrad.kernels",),
     ("otgrad.derivatives",),
     ("otgrad.ctransform",),
-    ("otgrad.semidual", "otgrad.gradient"),
+    ("otgrad.semidual", "otgrad.gradient", "otgrad.scale"),
     ("otgrad.solvers",),
     ("otgrad",),
     ("companion.common",),
@@ -196,3 +195,11 @@ def test_training_runs_without_the_workflows_packages():
     loaded = loaded_by(program, str(CODE / "companion/images/run_training.py"))
     assert {"torch", "numpy", "filelock", "otgrad"} <= loaded
     assert not loaded & {"snakemake", "ot", "sklearn", "matplotlib", "pooch", "jsonschema"}
+
+
+@pytest.mark.parametrize("room", ["otgrad.kernels", "otgrad.ctransform", "otgrad.derivatives", "otgrad.semidual"])
+def test_no_product_asks_of_which_kind_a_law_is(room):
+    """The registry of `kernels.dispatch` says it, and the laws register there themselves."""
+    for path in PACKAGES["otgrad"]:
+        if f"{module(path)}.".startswith(f"{room}."):
+            assert not re.search(r"\b(Shard|StreamedMeasure)\b", path.read_text(encoding="utf-8")), path

@@ -142,7 +142,7 @@ def test_a_warm_start_is_not_left_for_something_worse():
     x, w, target = draw(400, 50)
     reference = solve_pool(x, w, target.y, target.nu, 0.05)
     solution = solve_fixed_source(x, target, 0.05, Cost(), 1e-4, w, psi=reference.psi)
-    assert solution.passes == pytest.approx(3)  # one look at the blocks and a certificate
+    assert solution.work == pytest.approx(3)  # one look at the blocks and a certificate
     assert solution.value == pytest.approx(reference.value, abs=1e-9)
 
 
@@ -157,12 +157,12 @@ def test_passes_are_counted_and_limited():
     taken = []
     solution = solve_fixed_source(x, target, 0.02, Cost(), None, w, max_passes=0.5, watch=lambda _, p: taken.append(p))
     assert taken[-1] == pytest.approx(0.5, abs=1 / 30)
-    assert solution.passes == pytest.approx(taken[-1] + 1)
+    assert solution.work == pytest.approx(taken[-1] + 1)
     assert math.isnan(solution.gap)
     assert not solution.converged
     assert solution.value == pytest.approx(float(objective(x, target, solution.psi, 0.02, Cost(), w)[0]), rel=1e-12)
     late = solve_fixed_source(x, target, 0.02, Cost(), 1e-12, w, max_passes=2)
-    assert (late.passes, late.converged) == (pytest.approx(4), False)
+    assert (late.work, late.converged) == (pytest.approx(4), False)
     assert late.gap > 1e-12
 
 
@@ -234,7 +234,7 @@ def test_at_small_lam_a_few_passes_are_enough(lam):
     x, w, target = draw(1000, 200)
     solution = solve_fixed_source(x, target, lam, Cost(), 0.01, w)
     assert solution.converged
-    assert solution.passes <= 10  # 300 passes of the first order do not reach it at lam = 0.001
+    assert solution.work <= 10  # 300 passes of the first order do not reach it at lam = 0.001
 
 
 X, Y = torch.rand(40, 2), DiscreteMeasure.from_atoms(torch.rand(7, 2))

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from otgrad.costs import Cost
-from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
+from otgrad.ctransform import assignment, c_transform, c_transform_fixed_psi, heights, psi_step, x_grad
 from otgrad.kernels import build, cpu, dispatch, reference
 from otgrad.measures import DiscreteMeasure
 
@@ -287,6 +288,68 @@ def test_the_reference_can_be_forced(monkeypatch):
     x, law, _, cost, _ = make()
     monkeypatch.setenv("OTGRAD_KERNEL", "reference")
     assert dispatch.choose(x, law, 0.1, cost) is reference
+
+
+class Elsewhere(DiscreteMeasure):
+    """A law that brings products of its own, and does not give its atoms away."""
+
+    in_memory = False
+    points = property(lambda law: pytest.fail("the atoms are elsewhere"))
+
+
+class Further(Elsewhere):
+    """Brings what its parent brings."""
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names of the products that were called, which compute twice what the law in memory gives."""
+    made = []
+
+    def twice(name):
+        def call(x, law, *given):
+            made.append(name)
+            found = getattr(reference, name, assignment)(x, DiscreteMeasure(law.y, law.nu), *given)
+            return 2 * found if isinstance(found, torch.Tensor) else tuple(2 * part for part in found)
+
+        return call
+
+    monkeypatch.setattr(dispatch, "_BROUGHT", dict(dispatch._BROUGHT))
+    names = ("psi_step", "x_grad", "assignment")
+    dispatch.register(Elsewhere, SimpleNamespace(**{name: twice(name) for name in names}))
+    return made
+
+
+@pytest.mark.parametrize("kind", [Elsewhere, Further])
+def test_a_law_brings_its_own_products(calls, kind):
+    x, y, psi, cost = torch.rand(4, 2), torch.rand(3, 2), torch.rand(3), Cost()
+    law, whole = kind.from_atoms(y), DiscreteMeasure.from_atoms(y)
+    values, grad = psi_step(x, law, psi, 0.1, cost)
+    expected, expected_grad = psi_step(x, whole, psi, 0.1, cost)
+    torch.testing.assert_close(values, 2 * expected)
+    torch.testing.assert_close(law.nu - grad, 2 * (whole.nu - expected_grad))
+    for function in (x_grad, lambda *given: [assignment(*given)]):
+        for found, single in zip(function(x, law, psi, 0.1, cost), function(x, whole, psi, 0.1, cost), strict=True):
+            torch.testing.assert_close(found, 2 * single)
+    assert calls == ["psi_step", "x_grad", "assignment"]
+
+
+def test_what_needs_the_atoms_in_memory_asks_the_law(calls):
+    x, law, psi = torch.rand(4, 2), Elsewhere.from_atoms(torch.rand(3, 2)), torch.rand(3)
+    with pytest.raises(TypeError, match="c_transform is the definition, for atoms in memory: use psi_step or x_grad"):
+        c_transform(x, law, psi, 0.1, Cost())
+    with pytest.raises(TypeError, match="heights are for atoms in memory: the solvers of a fixed source need all"):
+        next(heights(x, law, psi, Cost()))
+    values = c_transform_fixed_psi(x.requires_grad_(), law, psi, 0.1, Cost())
+    (slope,) = torch.autograd.grad(values.sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="second derivatives are for atoms in memory: give them as a Disc"):
+        slope.sum().backward()
+    assert calls == ["x_grad"]
+
+
+def test_a_law_that_brings_nothing_is_served_by_the_kernels():
+    law = type("Plain", (DiscreteMeasure,), {}).from_atoms(torch.rand(3, 2))
+    assert dispatch.brought(law) is None
 
 
 def test_the_choice_is_said_with_its_reason(monkeypatch):

@@ -1,6 +1,7 @@
 """The exact solver, judged by its optimality conditions and by closed forms."""
 
 import math
+from dataclasses import FrozenInstanceError, fields
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import objective
+from otgrad.solvers import certified, exact
+from otgrad.solvers.certified import solve_fixed_source
 from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.solution import Solution
 
 
 def draw(b, n, d=2, seed=0):
@@ -183,3 +187,24 @@ def test_refusals(x, weights, y, nu, lam, cost):
     with pytest.raises(ValueError, match=":") as caught:
         solve_pool(x, weights, y, nu, lam, cost)
     assert "\n" not in str(caught.value)
+
+
+def test_both_solvers_of_a_pool_return_one_kind_of_solution():
+    x, w, y, nu = draw(40, 5)
+    exactly, nearly = solve_pool(x, w, y, nu, 0.1), solve_fixed_source(x, DiscreteMeasure(y, nu), 0.1, weights=w)
+    assert type(exactly) is type(nearly) is Solution is exact.PoolSolution is certified.FixedSourceSolution
+    assert [field.name for field in fields(Solution)] == [
+        "psi", "value", "gap", "marginal_error", "work", "converged",
+    ]  # fmt: skip
+    assert (exactly.converged, nearly.converged) == (True, True)
+    assert (exactly.gap, exactly.marginal_error <= 1e-10) == (0.0, True)
+    assert 0 <= nearly.gap <= 0.01
+    assert exactly.newton_steps == exactly.work > 0
+    assert isinstance(exactly.newton_steps, int)
+    assert nearly.passes == nearly.work >= 3
+    with pytest.raises(FrozenInstanceError):
+        exactly.value = 0.0
+    unregularised = solve_pool(x, w, y, nu, 0.0)
+    assert unregularised.converged
+    assert math.isnan(unregularised.marginal_error)
+    assert 0 <= unregularised.gap <= 1e-4 * unregularised.value

@@ -28,7 +28,7 @@ def touched_by(name):
         ("code/companion/common/common.smk", {RUNS, KILLS, SLURM}),
         ("profiles/slurm/config.yaml", {RUNS, SLURM}),
         ("code/companion/persistence/planar.py", {RUNS, PASS, *KERNELS}),
-        ("code/otgrad/scale/streams.py", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, *KERNELS}),
+        ("code/otgrad/scale/streamed.py", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, *KERNELS}),
         ("code/otgrad/kernels/cpu.cpp", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, *KERNELS}),
         ("docs/gpu.md", {OFFLINE}),
         ("code/companion/images/run_training.py", {RUNS, FAULTS}),

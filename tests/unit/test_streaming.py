@@ -25,7 +25,7 @@ import sys, torch
 from pathlib import Path
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step, x_grad
-from otgrad import streaming
+from otgrad.scale import streams as streaming
 from otgrad.scale.streams import StreamedMeasure
 streaming.CHUNK_BYTES //= int(sys.argv[2])
 before = Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]

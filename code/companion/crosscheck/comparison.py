@@ -7,8 +7,7 @@ POT's conventions, read from its source (0.9.7) and met here and nowhere else; r
   psi = lam (log v - log nu), and the value is `<P, M> + lam KL(P | w x nu)`. "sinkhorn_log" logs log_u and log_v (minus
   infinity where nu_j = 0); "sinkhorn" logs u and v, and underflows once max M / lam > 700. A warm start is
   (log u, log v) for both, and log v is overwritten first. The error that stopThr bounds is the L2 error of the second
-  marginal, looked at every tenth iteration.
-- `ot.sinkhorn2`: `<P, M>` without the entropy: not the value compared here.
+  marginal, looked at every tenth iteration. `ot.sinkhorn2`: `<P, M>` without the entropy, not the value compared here.
 - `ot.emd2`: duals u + v <= M with `<u, w> + <v, nu> = OT`: psi = v. Its gauge balances u and v; where nu_j = 0 its v is
   an estimate and not used.
 - `ot.semidiscrete`: solve_semidiscrete returns psi itself, with nu inside the logarithm, as here. reg = 0 is hard, but
@@ -33,7 +32,8 @@ from otgrad.costs import Cost
 from otgrad.ctransform import assignment
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import objective
-from otgrad.solvers.exact import PoolSolution, solve_pool
+from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.solution import Solution
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step, cost_spread
 
 EXACT = 1e-6  # units of the cost; both solvers stop at marginal errors of 1e-10 or less; 1e-9 was the worst seen
@@ -79,7 +79,7 @@ class Instance:
         """F(psi) on the pool, in units of the cost."""
         return float(objective(self.x, self.target, psi, lam, self.cost, self.w)[0])
 
-    def solve(self, lam: float) -> PoolSolution:
+    def solve(self, lam: float) -> Solution:
         """Our exact solver."""
         return solve_pool(self.x, self.w, self.y, self.nu, lam, self.cost)
 
@@ -152,7 +152,7 @@ def pot_sinkhorn(
     return instance.target.center(torch.from_numpy(psi)), np.asarray(plan), end_u
 
 
-def entropic_checks(instance: Instance, lam: float, ours: PoolSolution) -> tuple[list[Check], Tensor]:
+def entropic_checks(instance: Instance, lam: float, ours: Solution) -> tuple[list[Check], Tensor]:
     """Compare potential, plan and value with `sinkhorn_log` and, where it does not underflow, `sinkhorn`.
 
     Returns:
@@ -183,7 +183,7 @@ def _worst(name: str, lam: float, quantity: str, ours: np.ndarray, pots: list[np
     return Check(name, lam, quantity, ours_size, pot_size, differences[k], EXACT)
 
 
-def hard_checks(instance: Instance, ours: PoolSolution) -> tuple[list[Check], float]:
+def hard_checks(instance: Instance, ours: Solution) -> tuple[list[Check], float]:
     """Check that F at emd2's dual is emd2's cost and that our value is a close lower bound; return that cost too."""
     import ot
 
@@ -227,7 +227,7 @@ def recorded_passes(last: int) -> list[int]:
     return sorted({round(k) for k in np.geomspace(1, last, 30)})
 
 
-def semidiscrete_check(instance: Instance, lam: float, ours: PoolSolution, seed: int) -> Check:
+def semidiscrete_check(instance: Instance, lam: float, ours: Solution, seed: int) -> Check:
     """Compare F at our potential with F at that of POT's stochastic solver, which draws rows of the costs."""
     from ot.semidiscrete import solve_semidiscrete
 

@@ -1,7 +1,7 @@
 """One law over several processes: each holds a slice of the atoms, and sums over atoms are completed between them.
 
 Every process holds the same points x. A psi-step gathers b numbers from each, a theta-step sums b d more; how the parts
-are put together is in `kernels.mixture`. Start the processes with torchrun, then `Team.start`.
+are put together is in `scale.sharded`. Start the processes with torchrun, then `Team.start`.
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ class Shard(DiscreteMeasure):
         ValueError: as DiscreteMeasure; or if a process holds no atom of positive mass.
     """
 
+    in_memory = False
     team: Team = field(kw_only=True)
 
     def __post_init__(self) -> None:

@@ -90,6 +90,7 @@ class StreamedMeasure(DiscreteMeasure):
         file: where y lies.
     """
 
+    in_memory = False
     file: AtomsFile = field(kw_only=True)
 
     @classmethod

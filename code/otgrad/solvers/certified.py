@@ -23,6 +23,7 @@ from otgrad.solvers.active_set import MARGINS_OF_LAM, ActiveSet
 from otgrad.solvers.block_ascent import BlockAscent, BlockRule, Pool, Watch
 from otgrad.solvers.certificate import Certified, certify
 from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.solution import Solution
 from otgrad.solvers.stochastic import cost_spread
 
 MOST_POLISHES = 5  # in a row
@@ -32,26 +33,7 @@ SMALL_PAIRS, SMALL_SIDE, MANY_PASSES = 2**20, 500, 100  # not solved in so many 
 MOST_MARGIN = 2.0  # of the cost's spread: beyond, most pairs matter
 
 
-@dataclass(frozen=True)
-class FixedSourceSolution:
-    """Near-optimum of the semi-dual on a pool.
-
-    Attributes:
-        psi: potential (n,), gauge `<nu, psi> = 0`, 0 on atoms without mass; dtype and device of nu.
-        value: F(psi) on the pool, in units of the cost: a lower bound of OT_c^lam.
-        gap: upper bound of OT_c^lam - value, relative to |value| (to 1e-3 of the cost's spread, where that is larger),
-            up to rounding; nan if no certificate was asked for.
-        marginal_error: L1 error of the second marginal at psi.
-        passes: how often the pool was gone through, certificates included.
-        converged: whether gap <= tol.
-    """
-
-    psi: Tensor
-    value: float
-    gap: float
-    marginal_error: float
-    passes: float
-    converged: bool
+FixedSourceSolution = Solution  # its name before version 0.2.0, for whoever says it in a type
 
 
 @without_autocast
@@ -68,7 +50,7 @@ def solve_fixed_source(
     generator: torch.Generator | None = None,
     watch: Watch | None = None,
     rule: BlockRule | None = None,
-) -> FixedSourceSolution:
+) -> Solution:
     """Maximise `F(psi) = sum_i w_i psi^{c,lam}(x_i) + <nu, psi>` until a bound of the relative gap is below tol.
 
     The bound is linear in the marginal's error, the gap itself nearly quadratic: the gap is 10 to 100 times smaller.
@@ -87,7 +69,7 @@ def solve_fixed_source(
         rule: constants of the schedule (None: the defaults).
 
     Returns:
-        the solution: of the certified iterates the one with the largest F.
+        the solution: of the certified iterates the one with the largest F; its gap is relative, its work in passes.
 
     Raises:
         ValueError: on bad shapes, masses or numbers, and at lam == 0.
@@ -106,7 +88,7 @@ def solve_fixed_source(
     best, gap = _ascend(ascent, tol, max_passes)
     full = best.psi if target.support is None else torch.zeros_like(target.nu).index_copy_(0, target.support, best.psi)
     converged = tol is not None and gap <= tol
-    return FixedSourceSolution(target.center(full), best.value, gap, best.marginal_error, ascent.passes, converged)
+    return Solution(target.center(full), best.value, gap, best.marginal_error, ascent.passes, converged)
 
 
 def _pool(x: Any, weights: Any, target: DiscreteMeasure) -> DiscreteMeasure:

@@ -7,7 +7,6 @@ to its target. Independent of POT.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from otgrad import checks
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
+from otgrad.solvers.solution import Solution
 
 LAM_DECREASE = 4.0  # factor between two stages: Newton then needs a handful of steps per stage
 MAX_NEWTON_STEPS = 200  # per stage
@@ -25,24 +25,7 @@ SMALL_LAM_GAP = 1e-7  # aimed at for such a lam
 WIDE = 1e3  # of the cost's spread: at a larger lam, lam times the rounding of 1 would show
 
 
-@dataclass(frozen=True)
-class PoolSolution:
-    """Optimum of the semi-dual on a pool.
-
-    Attributes:
-        psi: potential (n,), float64, gauge `<nu, psi> = 0`, 0 on atoms without mass.
-        value: F(psi), in units of the cost: OT_c^lam of the pool (lam > 0), a lower bound of OT_c (lam == 0).
-        marginal_error: L1 error of the second marginal (lam > 0); nan at lam == 0 and lam < 1e-8 of the cost's spread,
-            where the plan is not smooth.
-        gap: upper bound on OT - value (0 up to rounding for lam > 0).
-        newton_steps: number of linear systems solved.
-    """
-
-    psi: Tensor
-    value: float
-    marginal_error: float
-    gap: float
-    newton_steps: int
+PoolSolution = Solution  # its name before version 0.2.0, for whoever says it in a type
 
 
 @torch.no_grad()
@@ -54,7 +37,7 @@ def solve_pool(
     lam: float,
     cost: str | float | Cost = "sqeuclidean",
     tol: float = 1e-10,
-) -> PoolSolution:
+) -> Solution:
     """Maximise `F(psi) = sum_i w_i psi^{c,lam}(x_i) + <nu, psi>` exactly.
 
     At lam == 0 the maximiser is not unique and F not smooth: lam is decreased until the
@@ -71,7 +54,7 @@ def solve_pool(
         tol: L1 error of the marginals at which to stop (lam > 0), or 1e-14 spread(c) / lam, its rounding, if larger.
 
     Returns:
-        the solution; everything in it is float64 on the device of y.
+        the solution, float64 on the device of y; its gap is in units of the cost, its work the linear systems solved.
 
     Raises:
         ValueError: on bad shapes, masses or lam.
@@ -97,7 +80,7 @@ def solve_pool(
         gap -= lam * math.log(float(pair.nu.min()))  # the entropy of a plan is at most that
     full = torch.zeros(target.n, dtype=torch.float64, device=target.y.device)
     full[target.nu > 0] = psi
-    return PoolSolution(target.center(full), value, error, gap, steps)
+    return Solution(target.center(full), value, gap, error, steps, True)
 
 
 def _law(points: str, x: Any, masses: str, weights: Any) -> DiscreteMeasure:

@@ -1,4 +1,4 @@
-"""The kernel of a law whose atoms stay in a file: plain torch on one chunk after the other, put together.
+"""The products of a law whose atoms stay in a file: plain torch on one chunk after the other, put together.
 
 A psi-step reads the atoms twice, first for the values, then, backwards, for the marginal: what was read last is then
 still in memory. A theta-step reads them once. Memory: two chunks, and the scores of one.
@@ -6,12 +6,17 @@ still in memory. A theta-step reads them once. Memory: two chunks, and the score
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
+from otgrad import ctransform
 from otgrad.costs import Cost
-from otgrad.kernels import reference
+from otgrad.kernels import dispatch, reference
 from otgrad.kernels.mixture import combine
+from otgrad.measures import DiscreteMeasure
 from otgrad.scale.streams import StreamedMeasure
 
 
@@ -40,3 +45,26 @@ def x_grad(x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost)
         values, shares = combine(torch.stack([values, own]), masses, lam)
         grads = shares[0, :, None] * grads + shares[1, :, None] * slopes
     return values, grads
+
+
+def assignment(x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
+    """Compute pi_j(x_i) (b, n); differentiable."""
+    return torch.cat([pi for pi, _ in _by_chunk(x, law, psi, lam, cost)], dim=1)
+
+
+def barycentric_map(x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
+    """Compute sum_j pi_j(x_i) y_j (b, d); differentiable."""
+    return torch.stack([pi @ part.points for pi, part in _by_chunk(x, law, psi, lam, cost)]).sum(0)
+
+
+def _by_chunk(
+    x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost
+) -> Iterator[tuple[Tensor, DiscreteMeasure]]:
+    """Yield the columns of the assignment (b, chunk) with their atoms, chunk by chunk."""
+    own = [ctransform.c_transform(x, part, psi[atoms], lam, cost) for _, atoms, part in law.parts()]
+    shares = combine(torch.stack(own), law.masses, lam)[1]
+    for k, atoms, part in law.parts():
+        yield shares[k, :, None] * ctransform.assignment(x, part, psi[atoms], lam, cost), part
+
+
+dispatch.register(StreamedMeasure, sys.modules[__name__])
