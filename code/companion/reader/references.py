@@ -13,7 +13,7 @@ from PIL import Image
 
 from companion.common.files import replacing, write_json
 from companion.common.job import job
-from companion.common.readers import read_table, run_summary
+from companion.common.readers import read_json, read_table, run_summary
 from companion.persistence.verdicts import PLANAR_SETTINGS
 from companion.scores.verdicts import read_scores
 
@@ -35,9 +35,10 @@ def ranges(run_root, config_of):
     """
     found = {}
     for path in sorted(Path(run_root).glob("*/run.json")):
-        run = run_summary(path.parent)
-        if {key: run["config"].get(key) for key in config_of} == config_of:
-            found.setdefault(run["setting"], []).append(run)
+        record = read_json(path)
+        told = "setting" in record  # not by code before version 0.2.0, whose folders may lie there still
+        if told and {key: record["config"].get(key) for key in config_of} == config_of:
+            found.setdefault(record["setting"], []).append(run_summary(path.parent))
     result = {}
     for name, runs in found.items():
         result[name] = {"seeds": len(runs), "ranges": {}}
