@@ -133,7 +133,14 @@ def train_one(record: Record, config: OTConfig) -> None:
     rng = torch.Generator(record.device).manual_seed(config.seed + 11_000_027)
     samples = sample_images(result.generator, Uniform(LATENT_DIM), count, rng)
     record.keep_samples(name, samples[:KEPT].cpu().numpy().reshape(-1, SIDE, SIDE))
-    what = {"run": name, "lam": config.lam, "seed": config.seed, "generator": config.generator, "atoms": config.n_train}
+    what = {
+        "run": name,
+        "setting": config.setting(),
+        "lam": config.lam,
+        "seed": config.seed,
+        "generator": config.generator,
+        "atoms": config.n_train,
+    }
     steps = f"{config.outer_steps} x {config.inner_steps} x {config.batch_size}"
     curve = [[row["step"], round(row["value"], 5)] for row in result.log]
     train_seconds = result.timing[-1]["seconds"]

@@ -31,6 +31,8 @@ from companion.persistence.planar_stacked import scores
 REFERENCES, DOCS = Path("figures/reference/gpu"), Path("docs/gpu.md")
 RECORDED = Path(__file__).parents[2] / "figures/reference/recorded.csv"
 START, END = "<!-- gpu: written by code/benchmarks/gpu_keep.py -->", "<!-- end of gpu -->"
+VECTOR, NETWORK = "sequel, psi as a vector", "sequel, psi as a network"
+COMPARED = {VECTOR: (VECTOR, NETWORK)}  # budget: runs of the authors whose losses stand beside its own, nearest first
 SHOWN = 8  # images of a run in the picture's row
 Row = dict[str, Any]
 
@@ -151,10 +153,10 @@ def steps(rows: Iterable[Row]) -> list[Sequence[object]]:
 
 
 def images(rows: Iterable[Row]) -> list[Sequence[object]]:
-    """A line per run without its seed."""
+    """A line per setting, its seeds together; real images, which have no setting, by their name."""
     by_run: dict[str, list[Row]] = {}
     for row in rows:
-        by_run.setdefault(row["run"].replace(f"-s{row.get('seed')}", ""), []).append(row)
+        by_run.setdefault(row.get("setting", row["run"]), []).append(row)
     lines = []
     for name, group in by_run.items():
         seconds = [row["seconds"] for row in group if "seconds" in row]
@@ -177,8 +179,8 @@ def authors(rows: Iterable[Row]) -> list[Sequence[object]]:
 
 
 def _beside(theirs: dict[tuple[str, float, int], str], row: Row, step: int) -> str:
-    found = theirs.get((row["run"], row["lam"], step)) or theirs.get(("sequel, psi as a network", row["lam"], step))
-    return f" ({found})" if found and row["run"].startswith("sequel") else ""
+    found = filter(None, (theirs.get((name, row["lam"], step)) for name in COMPARED.get(row["run"], ())))
+    return next((f" ({loss})" for loss in found), "")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

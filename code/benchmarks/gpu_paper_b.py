@@ -21,7 +21,7 @@ from companion.common.files import replacing
 from companion.data.adaptation_data import prepare_adaptation
 from companion.data.images import ImageSet, load_npz
 from companion.persistence.adaptation import AdaptationRun, Domains
-from companion.persistence.arms import CRITIC_METHODS, AdaptationConfig, GenerationConfig, PlanarConfig
+from companion.persistence.arms import CRITIC_METHODS, DIRECTIONS, AdaptationConfig, GenerationConfig, PlanarConfig
 from companion.persistence.experiments import Experiment
 from companion.persistence.generation import GenerationRun, Images
 from companion.persistence.planar_stacked import Look, train_stacked
@@ -86,7 +86,7 @@ def keep_looks(record: Record, name: str, looks: list[Look]) -> None:
 
 def adaptation(record: Record) -> None:
     """USPS to MNIST and back: accuracy of the nearest neighbour, seed by seed."""
-    domains = {way: _domains(record, way) for way in ("usps-mnist", "mnist-usps")}
+    domains = {way: _domains(record, way) for way in DIRECTIONS}
     configs = [AdaptationConfig(**arm) for arm in arms(record, "adaptation")]
     makers = {
         config: partial(AdaptationRun, config, domains[config.direction], device=record.device) for config in configs
@@ -137,8 +137,8 @@ def _domains(record: Record, way: str) -> Domains:
         rng, labels = np.random.default_rng(0), np.arange(60) % 10
         parts = {f"{name}_{part}" for name in ("usps", "mnist") for part in ("train", "test")}
         rows = {part: rng.uniform(-1, 1, (60, 256)).astype(np.float32) for part in sorted(parts)}
-        return Domains.read(rows | {f"{part}_labels": labels for part in parts}, way)
+        return Domains.read(rows | {f"{part}_labels": labels for part in parts}, *DIRECTIONS[way])
     usps = np.load(record.data / "usps.npz")
     sets = (ImageSet(usps["train"], usps["train_labels"]), ImageSet(usps["test"], usps["test_labels"]))
     mnist = (load_npz(record.data / "train.npz")[0], load_npz(record.data / "test.npz")[0])
-    return Domains.read(prepare_adaptation(mnist, sets), way)
+    return Domains.read(prepare_adaptation(mnist, sets), *DIRECTIONS[way])

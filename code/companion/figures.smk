@@ -76,7 +76,7 @@ DRAWN = [
         "planar_flow",
         "Paper B",
         "persistence/draw_planar.py",
-        of_arms(PLANE, PLANAR_ARMS, snapshots="snapshots"),
+        of_arms(PLANE, PLANAR_ARMS, records="record", snapshots="snapshots"),
         PRESET_NAME | {"part": "flow"},
     ),
     (

@@ -11,7 +11,6 @@
 import csv
 import json
 import os
-import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -41,33 +40,26 @@ def read_run(folder):
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     with np.load(folder / "samples.npz") as data:
         samples = data["images"].astype(float)
-    made = (folder / "run.json").stat().st_mtime
-    return {"config": record["config"], "lam": record["config"]["lam"], "log": log, "samples": samples, "made": made}
+    return {"config": record["config"], "lam": record["config"]["lam"], "log": log, "samples": samples}
 
 
 # %% [markdown]
 # ## Which runs?
 #
-# The workflow's verdict names the values of $\lambda$ it was given on. Of the runs with such a $\lambda$ those with the
-# settings of the newest one are taken: folders of an earlier preset or seed may lie beside them.
+# Folders of an earlier preset or seed may lie beside those of the last run of the workflow. One of its tables,
+# `results/shrinkage/cost.csv`, has a row for each run that its verdict is about, with the name in the run's own record.
+# Of several seeds the first is taken, as in the verdict.
 
 # %%
 dataset = read_json(f"{DATA}/dataset.json")
 verdicts = [entry for entry in read_json("results/claims.json") if entry["id"].startswith("A-smoothing")]
-lists = [part.split(":")[0] for entry in verdicts for part in entry["evidence"].split("lam ")[1:]]
-judged = {lam for text in lists for lam in text.split(", ")}
-plain = re.compile(r"ot-[a-z]+-lam[\d.e+-]+-s\d+")  # the names of variants go on
-runs = [read_run(path.parent) for path in RUNS.glob("*/run.json") if plain.fullmatch(path.parent.name)]
-runs = sorted((run for run in runs if f"{run['lam']:.3g}" in judged), key=lambda run: run["lam"])
-
-
-def settings(run):
-    """All of a run's settings but the two that differ between panels of Figure 2."""
-    return {key: value for key, value in run["config"].items() if key not in ("lam", "generator")}
-
-
-common = settings(max(runs, key=lambda run: run["made"]))
-runs = [run for run in runs if settings(run) == common]
+with (ROOT / "results/shrinkage/cost.csv").open(encoding="utf-8", newline="") as stream:
+    judged = {row["name"] for row in csv.DictReader(stream) if row["kind"] == "run"}
+runs = [read_run(path.parent) for path in RUNS.glob("*/run.json") if read_json(path).get("name") in judged]
+first_seed = min(run["config"]["seed"] for run in runs)
+runs = sorted((run for run in runs if run["config"]["seed"] == first_seed), key=lambda run: run["lam"])
+common = {key: value for key, value in runs[0]["config"].items() if key not in ("lam", "generator")}
+lams = sorted({run["lam"] for run in runs})
 generators = sorted({run["config"]["generator"] for run in runs})
 presets = {
     path.stem
@@ -79,7 +71,7 @@ decided = all(entry["verdict"] in ("confirmed", "refuted") for entry in verdicts
 print(f"data: {dataset['label']}, images of {dataset['shape'][0]} x {dataset['shape'][1]}")
 print(f"preset: {', '.join(sorted(presets)) or 'none of the presets as they are'}")
 print(f"{common['n_train']} atoms, {common['outer_steps']} theta-steps of {common['inner_steps']} psi-steps each")
-print(f"generators: {', '.join(generators)}; lam: {', '.join(sorted(judged, key=float))}")
+print(f"generators: {', '.join(generators)}; lam: {', '.join(f'{lam:g}' for lam in lams)}")
 print("" if decided else "NO VERDICT can be drawn from these runs: smoke preset, or fewer than three values of lam")
 
 # %% [markdown]
@@ -106,7 +98,6 @@ for generator in generators:
 
 fig, axes = plt.subplots(1, 3, figsize=(8.8, 2.8))
 titles = {"value": "$F$", "marginal_error": "marginal error", "effective_atoms": "atoms per sample"}
-lams = sorted({run["lam"] for run in runs})
 for run in runs:
     generator = run["config"]["generator"]
     look = {"color": f"C{lams.index(run['lam']) % 7}", "linestyle": "-" if generator == generators[0] else "--"}

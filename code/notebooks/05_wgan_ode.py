@@ -151,22 +151,27 @@ paths = sorted(ROOT.glob(f"{place}/*/run.json"), key=lambda path: path.stat().st
 arms_folder = paths[-1].parents[1]
 
 
-def read_log(arm):
+def read_log(folder):
     """Columns of an arm's log as (seeds, measures)."""
-    with (arms_folder / arm / "log.csv").open(encoding="utf-8", newline="") as stream:
+    with (folder / "log.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     seeds = len({row["seed"] for row in rows})
     return {key: np.array([float(row[key]) for row in rows]).reshape(seeds, -1) for key in rows[0]}
 
 
-def read_record(arm):
-    """The record of how an arm was run."""
-    return json.loads((arms_folder / arm / "run.json").read_text(encoding="utf-8"))
+def label(config):
+    """Short name of an arm on one law."""
+    parts = [config["method"]] + ([f"K = {config['persistence']}"] if config["method"] != "ot" else [])
+    parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 else []
+    return ", ".join(parts + ([f"{config['lr_factor']:g} x rate"] if config["lr_factor"] != 1 else []))
 
 
-logs, records = {arm: read_log(arm) for arm in table}, {arm: read_record(arm) for arm in table}
+found = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in sorted(arms_folder.glob("*/run.json"))}
+found = {folder: record for folder, record in found.items() if record.get("name") in table}
+records = {record["name"]: record for record in found.values()}
+logs = {record["name"]: read_log(folder) for folder, record in found.items()}
 floors = {record["data"]["law"]: record["data"]["sampling_floor"] for record in records.values()}
-law = next(iter(records.values()))["data"]["law"]
+law = records[next(iter(table))]["data"]["law"]
 shown = [arm for arm in table if records[arm]["data"]["law"] == law][:7]  # as many as there are colours
 long_enough = min(log["step"].max() for log in logs.values()) >= 500
 
@@ -174,7 +179,7 @@ fig, axes = plt.subplots(1, 2, figsize=(9.2, 3.0), sharey=True)
 for panel, column in zip(axes, ("step", "generator_updates"), strict=True):
     for number, arm in enumerate(shown):
         log, colour = logs[arm], f"C{number}"
-        panel.plot(log[column][0], log["w1"].mean(0), colour, label=arm.removeprefix(f"{law}-"))
+        panel.plot(log[column][0], log["w1"].mean(0), colour, label=label(records[arm]["config"]))
         panel.fill_between(log[column][0], log["w1"].min(0), log["w1"].max(0), color=colour, alpha=0.12, linewidth=0)
     panel.axhline(floors[law], color="0.6")
     panel.set(xlabel={"step": "outer steps"}.get(column, "generator updates"), yscale="log")

@@ -35,12 +35,12 @@ def arrays(n=30):
 
 @pytest.fixture
 def domains():
-    return Domains.read(arrays(), "usps-mnist")
+    return Domains.read(arrays(), "usps", "mnist")
 
 
-def test_domains_are_read_by_direction():
+def test_domains_are_read_by_source_and_target():
     data = arrays()
-    domains = Domains.read(data, "mnist-usps")
+    domains = Domains.read(data, "mnist", "usps")
     np.testing.assert_array_equal(domains.source, data["mnist_train"])
     np.testing.assert_array_equal(domains.source_labels, data["mnist_train_labels"])
     np.testing.assert_array_equal(domains.target, data["usps_train"])

@@ -77,11 +77,11 @@ def test_too_few_measures_reach_no_level():
 
 
 def test_arms_without_a_common_seed_are_not_paired(tmp_path):
-    start = {"w1": np.array([1.0])}
-    for arms in ({"law-a": {0: start}}, {"law-a": {0: start}, "law-b": {1: start}}):
+    start, record = {"w1": np.array([1.0])}, {"config": {"law": "ring"}}
+    for arms in ([(record, {0: start})], [(record, {0: start}), (record, {1: start})]):
         (found,) = paper_b_checks._check_pairing(arms)
         assert found.verdict == "skipped: no two arms share a seed"
-    (found,) = paper_b_checks._check_pairing({"law-a": {0: start}, "law-b": {0: start}})
+    (found,) = paper_b_checks._check_pairing([(record, {0: start})] * 2)
     assert found.verdict == "pass"
 
 

@@ -32,7 +32,8 @@ def write_run(folder, seed, lam=0.1, n_train=40, side=6):
     config = {"generator": "mlp", "lam": lam, "seed": seed, "n_train": n_train}
     weights = make_generator("mlp", (side, side), seed).state_dict()
     torch.save({"generator": weights, "psi": torch.zeros(n_train)}, folder / "weights.pt")
-    (folder / "run.json").write_text(json.dumps({"config": config}))
+    told = {"name": folder.name, "setting": f"ot-mlp-lam{lam:g}", "changes": []}
+    (folder / "run.json").write_text(json.dumps(told | {"config": config}))
     (folder / "log.csv").write_text("step,value,marginal_error,effective_atoms\n1,9,9,9\n2,0.5,0.25,3.5\n")
     return folder
 

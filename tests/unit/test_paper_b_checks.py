@@ -8,8 +8,9 @@ from companion.persistence.verdicts import check_adaptation, check_generation, c
 from companion.reader.references import planar_ranges
 
 
-def write(folder, column, values_by_seed, **record):
+def write(folder, column, values_by_seed, **told):
     folder.mkdir(parents=True)
+    record = {"name": folder.name} | told
     lines = [f"seed,step,{column}"]
     for seed, values in values_by_seed.items():
         lines += [f"{seed},{10 * k},{value}" for k, value in enumerate(values)]
@@ -24,7 +25,8 @@ def verdicts(rows):
 
 def planar(root, name, ends, start=1.0):
     curves = {seed: [start, *[end] * 12] for seed, end in enumerate(ends)}
-    return write(root / name, "w1", curves, data={"sampling_floor": 0.04}, config={"batch_size": 256, "outer_steps": 9})
+    config = {"law": "ring", "batch_size": 256, "outer_steps": 9}
+    return write(root / name, "w1", curves, data={"sampling_floor": 0.04}, config=config)
 
 
 def test_planar_arms_must_start_alike_and_end_between_floor_and_half_the_start(tmp_path):

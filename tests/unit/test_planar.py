@@ -149,7 +149,7 @@ def test_the_last_step_is_shown_wherever_it_falls(tmp_path):
 
 def test_the_table_has_a_row_per_arm(arms, tmp_path):
     logs, timings = [f / "log.csv" for f in arms], [f / "timing.csv" for f in arms]
-    planar_table.table(logs, timings, tmp_path / "t.csv", tmp_path / "t.md")
+    planar_table.table([f / "run.json" for f in arms], logs, timings, tmp_path / "t.csv", tmp_path / "t.md")
     with (tmp_path / "t.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["arm"] for row in rows] == [f.name for f in arms]
@@ -219,5 +219,6 @@ def test_figures_are_drawn(arms, tmp_path):
     text = (tmp_path / "curves.svg").read_text(encoding="utf-8")
     assert "WGAN, recomputed, K = 5" in text
     assert "Algorithm 1" in text
-    plot.draw_flow([str(folder / "snapshots.npz") for folder in arms], [str(tmp_path / "flow.svg")], "smoke")
+    snapshots = [str(folder / "snapshots.npz") for folder in arms]
+    plot.draw_flow(paths["run.json"], snapshots, [str(tmp_path / "flow.svg")], "smoke")
     assert (tmp_path / "flow.svg").read_text(encoding="utf-8").count("step 4") == len(arms)

@@ -47,13 +47,14 @@ def made_arms(folder, not_run):
     ]
     arms = {"w1fe-K1": ("w1fe", 1), "w1fe-K5": ("w1fe", 5), "ot": ("ot", 1)}
     shared = {"penalty": "lp", "dt": 1.0, "lam": 0.01, "direction": "usps-mnist"}
+    ends = {"source": "usps", "target": "mnist"}
     shared |= {"outer_steps": 1500, "batch_size": 64, "n_train": 5000}
     logs = {"adaptation": [], "generation": []}
     for kind, paths in logs.items():
         for arm, (method, persistence) in arms.items():
             path = folder / kind / arm
             config = shared | {"method": method, "persistence": persistence}
-            record(path / "run.json", {"config": config, "seeds": [0, 1], "seconds": 61.0, "not_run": not_run})
+            record(path / "run.json", ends | {"config": config, "seeds": [0, 1], "seconds": 61.0, "not_run": not_run})
             paths.append(table(path / "log.csv", rows))
             np.savez(path / "samples.npz", w1_data=6.329, w1_mean_image=7.3, diversity_data=52.7)
     return logs | {"adaptation": logs["adaptation"][:2]}
@@ -68,14 +69,15 @@ def made_images(folder):
     table(run / "log.csv", [{"step": 1, "value": 0.31338, "marginal_error": 0, "effective_atoms": 8601.8}])
     np.savez(run / "samples.npz", images=np.array([[[0.0, 1.0]], [[1.0, 1.0]]]))
     config = {"generator": "mlp", "lam": 0.1, "n_train": 4, "batch_size": 2, "outer_steps": 1000, "inner_steps": 4}
-    content = {"config": config | {"seed": 0}, "device": "cpu", "seconds": 339.4}
+    content = {"name": "ot-mlp-lam0.1-s0", "setting": "ot-mlp-lam0.1"}
+    content |= {"config": config | {"seed": 0}, "device": "cpu", "seconds": 339.4}
     return {"train": str(train), "runs": [record(run / "run.json", content)]}
 
 
 def made_planar(folder):
     config = {"law": "8gaussians", "method": "w1fe", "penalty": "lp", "dt": 1.0, "lr_factor": 1.0, "persistence": 1}
     config |= {"lam": 0, "outer_steps": 1500, "batch_size": 256, "critic_steps": 5}
-    run = {"config": config, "seeds": [0, 1], "data": {"sampling_floor": 0.04615}}
+    run = {"name": "a", "config": config, "seeds": [0, 1], "data": {"sampling_floor": 0.04615}}
     arm = {"arm": "a", "w1_mean": 0.1168, "w1_std": 0.0081, "cosine": -0.091}
     arm |= {"steps_to_0.25": 475.0, "steps_to_0.2": math.inf}
     return {"planar": table(folder / "planar.csv", [arm]), "planar_records": [record(folder / "a/run.json", run)]}
@@ -103,8 +105,11 @@ def made_tables(folder):
     rows["shrinkage"] = [{"lam": lam, "gaussian": max(0, 1 - lam)} for lam in (0, 1, 2)]
     scored = ("fid", "recall", "precision", "sharpness", "w2")
     shared = {"sets": 4, "images": 2000} | {key: 5.25 for key in scored} | {f"{key}_pm": 0.5 for key in scored}
-    names = ("real", "blurred", "ot-mlp-lam0.01", "ot-mlp-lam0.01-carry0.5")
-    rows["scores"] = [{"name": name} | shared for name in names]
+    sets = {"real": ("", ""), "blurred": ("", ""), "a": ("mlp", ""), "b": ("mlp", "carry0.5")}
+    rows["scores"] = [
+        {"name": name, "lam": 0.01} | shared | {"generator": generator, "changes": changes}
+        for name, (generator, changes) in sets.items()
+    ]
     rows["scores"][3] |= {"fid": math.nan, "fid_pm": math.nan}
     return {name: table(folder / f"{name}.csv", lines) for name, lines in rows.items()}
 

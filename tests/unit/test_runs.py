@@ -47,10 +47,13 @@ def test_name():
 
 def test_record(monkeypatch):
     monkeypatch.setattr(runs, "git_commit", lambda: "abc")
-    record = run_record(CONFIG, {"sha256": "x"}, CPU, 1.23456)
+    config = replace(CONFIG, seed=3, self_atoms=50)
+    record = run_record(config, {"sha256": "x"}, CPU, 1.23456)
     expected = {"config", "data", "device", "threads", "cpu_capability", "git_commit", "versions", "platform"}
-    assert set(record) == expected | {"seconds"}
-    assert record["config"] == asdict(CONFIG)
+    assert set(record) == expected | {"seconds", "study", "name", "setting", "changes"}
+    assert record["config"] == asdict(config)
+    assert (record["study"], record["name"]) == ("images", "ot-mlp-lam0.01-s3-selfatoms50")
+    assert (record["setting"], record["changes"]) == ("ot-mlp-lam0.01-selfatoms50", ["selfatoms50"])
     assert record["data"] == {"sha256": "x"}
     assert record["device"].startswith("cpu: ")
     assert record["threads"] == torch.get_num_threads()

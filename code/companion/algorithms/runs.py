@@ -65,6 +65,15 @@ class OTConfig(Variant):
         """Name of the run's folder: ot-{generator}-lam{lam}-s{seed}, then the settings of a variant, if any."""
         return f"ot-{self.generator}-lam{self.lam:g}-s{self.seed}{self.suffix()}"
 
+    def setting(self) -> str:
+        """Name of what is run, whatever the seed: ot-{generator}-lam{lam}, then the settings of a variant, if any."""
+        return f"ot-{self.generator}-lam{self.lam:g}{self.suffix()}"
+
+    def identity(self) -> dict[str, Any]:
+        """What the run is, as data: nothing of it is ever read from the name of a folder."""
+        told = {"study": "images", "name": self.name(), "setting": self.setting()}
+        return told | {"changes": self.change_texts()}
+
     def digest(self, data_sha256: str) -> str:
         """Return twelve hex digits that change with any setting, the data, the package's code and the format."""
         text = json.dumps([asdict(self), data_sha256, CHECKPOINT_FORMAT, _code_sha256()], sort_keys=True)
@@ -81,10 +90,10 @@ def _code_sha256() -> str:
 
 
 def run_record(config: Any, data: dict[str, Any], device: torch.device, seconds: float) -> dict[str, Any]:
-    """Collect what is needed to tell how a result came about: settings, data, code, versions, machine, time."""
+    """Collect what a run is, and how it came about: settings, data, code, versions, machine, time."""
     import torch
 
-    return {
+    return config.identity() | {
         "config": asdict(config),
         "data": data,
         "device": _device_name(device),

@@ -37,7 +37,8 @@ def run_summary(folder):
         samples = data["images"].reshape(len(data["images"]), -1).astype(np.float64)
     record = read_json(folder / "run.json")
     return {
-        "name": folder.name,
+        "name": record["name"],
+        "setting": record["setting"],
         "config": record["config"],
         "device": record["device"],
         "value": float(log[-1]["value"]),

@@ -214,14 +214,10 @@ def run_label(run):
     return ", ".join(parts + [CHANGES.get(name, f"{name} {{}}").format(value) for name, value in changes.items()])
 
 
-def setting(name, run):
-    """Name of a run's row in the table of scores: that of the run without its seed."""
-    return name.replace(f"-s{run['seed']}", "", 1)
-
-
 def read_scores(table):
     """Rows of the table of scores by their name: numbers, nan where a score was not computed."""
-    return {row.pop("name"): {key: float(value) for key, value in row.items()} for row in read(table)}
+    rows, texts = read(table), ("name", "generator", "changes")
+    return {row["name"]: {key: float(value) for key, value in row.items() if key not in texts} for row in rows}
 
 
 def scores_text(rows, classifier):

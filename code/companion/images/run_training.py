@@ -46,7 +46,7 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
         torch.set_num_threads(threads)
     device = own_device(device)
     images, record = load_images(Path(data_dir))
-    config = cut_to(config, len(images))
+    told, config = config.identity(), cut_to(config, len(images))  # a run is called what was asked for
     digest = config.digest(record["sha256"]["train"])
     checkpoints = CheckpointFolder(Path(checkpoint_dir) / f"{config.name()}-{digest}")
     kernel = choice(device)
@@ -60,7 +60,9 @@ def run(config, data_dir, out_dir, checkpoint_dir, device="cpu", threads=None):
             track = progress(config) if first else iter
             result = train(config, y, images.shape[1:], checkpoints, digest, track, team)
             if first:
-                write_run(result, config, record, images.shape[1:], Path(out_dir), device, kernel, team)
+                size, sent = (team.size, team.sent) if team else (1, 0)
+                told |= {"kernel": kernel, "processes": size, "sent_bytes": sent}
+                write_run(result, config, record, images.shape[1:], Path(out_dir), device, told)
                 checkpoints.clear()
 
 
@@ -71,8 +73,8 @@ def cut_to(config, count):
     return replace(config, n_train=n_train, batch_atoms=batch_atoms, reuse=reuse)
 
 
-def write_run(result, config, record, shape, out, device, kernel, team):
-    """Write the run's folder."""
+def write_run(result, config, record, shape, out, device, told):
+    """Write the run's folder; what is told of the run besides is added to its record."""
     for name, rows in (("log.csv", result.log), ("timing.csv", result.timing)):
         write_csv(out / name, list(rows[0]), [list(row.values()) for row in rows])
     rng = torch.Generator(device).manual_seed(config.seed + 2_000_003)
@@ -81,8 +83,7 @@ def write_run(result, config, record, shape, out, device, kernel, team):
         np.savez(stream, images=samples.reshape(N_SAMPLES, *shape))
     with replacing(out / "weights.pt") as stream:
         torch.save({"generator": result.generator.state_dict(), "psi": result.psi}, stream)
-    how = {"kernel": kernel, "processes": team.size if team else 1, "sent_bytes": team.sent if team else 0}
-    write_json(out / "run.json", run_record(config, record, device, result.timing[-1]["seconds"]) | how)
+    write_json(out / "run.json", run_record(config, record, device, result.timing[-1]["seconds"]) | told)
 
 
 def load_images(data_dir):

@@ -30,9 +30,8 @@ class Domains:
     target_labels: Tensor
 
     @classmethod
-    def read(cls, arrays: Mapping[str, NDArray[Any]], direction: str) -> Domains:
-        """Take from the arrays {domain}_{train,test}[_labels] those of a direction "source-target"."""
-        source, target = direction.split("-")
+    def read(cls, arrays: Mapping[str, NDArray[Any]], source: str, target: str) -> Domains:
+        """Take from the arrays {domain}_{train,test}[_labels] those of these two domains."""
         train, test = f"{source}_train", f"{target}_test"
         names = train, f"{train}_labels", f"{target}_train", test, f"{test}_labels"
         return cls(*(torch.from_numpy(arrays[name]) for name in names))

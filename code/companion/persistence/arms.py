@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 LAW_NAMES = ("8gaussians", "4gaussians", "swissroll", "checkerboard")
 METHODS = ("w1fe", "w1fe-ab2", "wgan", "wgan-stale", "w1fe-psi", "w2fe-psi", "w1fe-exact", "w2fe-exact", "ot")
 CRITIC_METHODS = METHODS[:4]
+DIRECTIONS = {"usps-mnist": ("usps", "mnist"), "mnist-usps": ("mnist", "usps")}  # name -> source and target
 
 
 def check_settings(config: Any, choices: Mapping[str, Collection[str]], positive: Collection[str]) -> None:
@@ -32,8 +33,22 @@ def check_settings(config: Any, choices: Mapping[str, Collection[str]], positive
             raise ValueError(f"{name} = {getattr(config, name)!r}: give a positive finite number")
 
 
+class Arm:
+    """What the arms of all experiments have: their seeds share a folder, so that the name is that of the setting."""
+
+    study: ClassVar[str]
+
+    def name(self) -> str:
+        """Name of the arm."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """What the arm is, as data: nothing of it is ever read from the name of a folder."""
+        return {"study": self.study, "name": self.name(), "setting": self.name()}
+
+
 @dataclass(frozen=True)
-class PlanarConfig:
+class PlanarConfig(Arm):
     """One arm of the experiment; its seeds are paired with those of the other arms.
 
     Attributes:
@@ -58,6 +73,8 @@ class PlanarConfig:
     Raises:
         ValueError: on an unknown name or a number out of range.
     """
+
+    study: ClassVar[str] = "planar"
 
     law: str = "8gaussians"
     method: str = "w1fe"
@@ -92,7 +109,7 @@ class PlanarConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageConfig:
+class ImageConfig(Arm):
     """One arm of an experiment of paper B on images; its seeds are paired with those of the other arms.
 
     Attributes:
@@ -143,12 +160,19 @@ class AdaptationConfig(ImageConfig):
         direction: "usps-mnist" or "mnist-usps": source and target.
     """
 
+    study: ClassVar[str] = "adaptation"
+
     direction: str = "usps-mnist"
 
     @staticmethod
     def choices() -> dict[str, tuple[str, ...]]:
         """Names that a field may take."""
-        return ImageConfig.choices() | {"direction": ("usps-mnist", "mnist-usps")}
+        return ImageConfig.choices() | {"direction": tuple(DIRECTIONS)}
+
+    def identity(self) -> dict[str, Any]:
+        """The same, with source and target."""
+        source, target = DIRECTIONS[self.direction]
+        return super().identity() | {"source": source, "target": target}
 
     def name(self) -> str:
         """Name of the arm: {direction}-{method}-{penalty}-K{K}[-dt{dt}]."""
@@ -171,6 +195,8 @@ class GenerationConfig(ImageConfig):
         psi_steps: psi-steps per outer step of "ot".
         lam: its regularisation >= 0, in units of the normalised cost.
     """
+
+    study: ClassVar[str] = "generation"
 
     penalty: str = "gp"
     outer_steps: int = 20000

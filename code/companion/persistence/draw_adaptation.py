@@ -27,22 +27,22 @@ def draw(records, logs, samples, outputs, preset):
     reason, seeds, directions = runs[0]["not_run"], len(runs[0]["seeds"]), {}
     paired = f"mean and range over {seeds} paired seeds, images of the first" if seeds > 1 else "1 seed"
     for run, *paths in zip(runs, logs, samples, strict=True):
-        directions.setdefault(run["config"]["direction"], []).append((run["config"], *paths))
+        directions.setdefault((run["source"], run["target"]), []).append((run["config"], *paths))
     fig = plt.figure(figsize=(style.PAGE, ROW_HEIGHT * len(directions) + 0.4 if reason is None else 1.2))
     if reason is not None:
         fig.text(0.5, 0.55, f"not run: {reason}", ha="center", va="center", wrap=True, parse_math=False)
         paired = "no data"
     else:
         rows = fig.subfigures(len(directions), 1, squeeze=False)[:, 0]
-        for row, (direction, entries) in zip(rows, directions.items(), strict=True):
-            draw_direction(row, direction, entries)
+        for row, (ends, entries) in zip(rows, directions.items(), strict=True):
+            draw_direction(row, ends, entries)
         draw_legend(rows[0], [run["config"] for run in runs])
     style.stamp(fig, f"USPS and MNIST at 16 x 16; preset {preset}; {paired}")
     style.save(fig, outputs, [*logs, *samples])
 
 
-def draw_direction(fig, direction, entries):
-    """Draw both curves and the images of one direction; entries are (config, log, samples)."""
+def draw_direction(fig, ends, entries):
+    """Draw both curves and the images of one pair of source and target; entries are (config, log, samples)."""
     axes = fig.subplots(1, 3, width_ratios=(1, 1, 1.25))
     for config, log, _ in entries:
         columns = style.by_seed(log)
@@ -53,7 +53,7 @@ def draw_direction(fig, direction, entries):
         axis.axhline(baseline, **BASELINE)
         axis.set(xlabel=name, ylabel="1-NN accuracy on the target")
     axes[1].set_xscale("log", nonpositive="mask")
-    source, target = (name.upper() for name in direction.split("-"))
+    source, target = (name.upper() for name in ends)
     axes[0].set_title(f"{source} to {target}", loc="left")
     draw_images(axes[2], entries)
 

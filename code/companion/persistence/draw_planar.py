@@ -1,6 +1,6 @@
 """Paper B in 2-D: W1 against steps, updates and time; samples and potentials over time."""
 
-from pathlib import Path
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,6 +26,7 @@ X_AXES = {
     "seconds": "seconds (training alone)",
 }
 LEVELS = (0.25, 0.2)
+WIDTH = 22  # letters of a name in one line
 
 
 def load_arm(record, log, timing):
@@ -102,27 +103,28 @@ def mark_levels(axis, floor):
     axis.axhline(floor, color="0.5", linestyle=":", linewidth=0.8)
 
 
-def draw_flow(snapshots, outputs, preset):
+def draw_flow(records, snapshots, outputs, preset):
     """Draw samples over the level sets of the potential, a row per arm on the first law, a column per time.
 
     Args:
-        snapshots: snapshots.npz of every arm, in folders named after the arms.
+        records: run.json of every arm.
+        snapshots: snapshots.npz, in the same order.
         outputs: figure files.
         preset: its name.
     """
-    first = Path(snapshots[0]).parent.name.split("-")[0]
-    shown = [path for path in snapshots if Path(path).parent.name.startswith(first + "-")]
-    columns = len(np.load(shown[0])["step"])
+    arms = [(style.read_json(record)["config"], path) for record, path in zip(records, snapshots, strict=True)]
+    law = arms[0][0]["law"]
+    shown = [(config, path) for config, path in arms if config["law"] == law]
+    columns = len(np.load(snapshots[0])["step"])
     size = (style.PAGE, style.PAGE / columns * len(shown) * 1.02)
     fig, axes = plt.subplots(len(shown), columns, figsize=size, squeeze=False, sharex=True, sharey=True)
-    for line, path in zip(axes, shown, strict=True):
+    for line, (config, path) in zip(axes, shown, strict=True):
         with np.load(path) as data:
             for axis, step, samples, phi in zip(line, data["step"], data["samples"], data["phi"], strict=True):
                 draw_snapshot(axis, data["data"], samples, phi, float(data["extent"]))
                 axis.set_title(f"step {step}", fontsize=7, pad=2)
-        name = Path(path).parent.name.removeprefix(first + "-")
-        line[0].set_ylabel(name, fontsize=7)
-    style.stamp(fig, f"{first}, preset {preset}, first seed; grey: data, blue: samples, lines: level sets of phi")
+        line[0].set_ylabel(textwrap.fill(label(config), WIDTH), fontsize=7)
+    style.stamp(fig, f"{law}, preset {preset}, first seed; grey: data, blue: samples, lines: level sets of phi")
     style.save(fig, outputs, snapshots)
 
 
@@ -142,4 +144,4 @@ if "snakemake" in globals():
         if smk.params.part == "curves":
             draw_curves(smk.input.records, smk.input.logs, smk.input.timings, smk.output, smk.params.preset)
         else:
-            draw_flow(smk.input.snapshots, smk.output, smk.params.preset)
+            draw_flow(smk.input.records, smk.input.snapshots, smk.output, smk.params.preset)

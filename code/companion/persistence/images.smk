@@ -68,7 +68,9 @@ rule train_generation:
 
 
 ADAPTATION_LOGS = expand(rules.train_adaptation.output.log, arm=ADAPTATION_ARMS)
+ADAPTATION_RECORDS = expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS)
 ADAPTATION_SAMPLES = expand(rules.train_adaptation.output.samples, arm=ADAPTATION_ARMS)
 GENERATION_LOGS = expand(rules.train_generation.output.log, arm=GENERATION_ARMS)
+GENERATION_RECORDS = expand(rules.train_generation.output.record, arm=GENERATION_ARMS)
 GENERATION_TIMINGS = expand(rules.train_generation.output.timing, arm=GENERATION_ARMS)
 GENERATION_SAMPLES = expand(rules.train_generation.output.samples, arm=GENERATION_ARMS)

@@ -40,6 +40,7 @@ rule train_planar:
 
 rule planar_table:
     input:
+        records=PLANAR_RECORDS,
         logs=PLANAR_LOGS,
         timings=PLANAR_TIMINGS,
     output:

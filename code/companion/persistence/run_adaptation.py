@@ -12,7 +12,7 @@ from companion.common.files import replacing, write_json
 from companion.common.job import job
 from companion.common.seed_tables import follow_seeds, write_seed_tables
 from companion.persistence.adaptation import AdaptationRun, Domains
-from companion.persistence.arms import AdaptationConfig
+from companion.persistence.arms import DIRECTIONS, AdaptationConfig
 
 COLUMNS = ("step", "generator_updates", "gradients", "accuracy")
 
@@ -35,7 +35,7 @@ def run(config, arrays_path, record_path, seeds, out_dir, device="cpu", threads=
     courses, kept = {}, {}
     if data["not_run"] is None:
         with np.load(arrays_path) as arrays:
-            domains = Domains.read(arrays, config.direction)
+            domains = Domains.read(arrays, *DIRECTIONS[config.direction])
         runs = follow_seeds(config, seeds, lambda seed: AdaptationRun(config, domains, seed, device))
         for seed, training, course in runs:
             courses[seed] = course

@@ -5,19 +5,21 @@ from pathlib import Path
 
 from companion.common.files import replacing, write_csv
 from companion.common.job import job
+from companion.common.readers import read_json
 from companion.persistence.summary import LEVELS, summary
 
 
-def table(logs, timings, csv_path, markdown_path):
+def table(records, logs, timings, csv_path, markdown_path):
     """Write both forms.
 
     Args:
-        logs: log.csv of every arm.
+        records: run.json of every arm.
+        logs: log.csv of every arm, in the same order.
         timings: timing.csv of every arm, in the same order.
         csv_path: written.
         markdown_path: written.
     """
-    rows = [summary(*paths) for paths in zip(logs, timings, strict=True)]
+    rows = [summary(read_json(record)["name"], *paths) for record, *paths in zip(records, logs, timings, strict=True)]
     write_csv(Path(csv_path), list(rows[0]), [list(row.values()) for row in rows])
     with replacing(Path(markdown_path)) as stream:
         stream.write(markdown(rows).encode())
@@ -44,4 +46,4 @@ def number(value):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        table(smk.input.logs, smk.input.timings, smk.output.table, smk.output.markdown)
+        table(smk.input.records, smk.input.logs, smk.input.timings, smk.output.table, smk.output.markdown)

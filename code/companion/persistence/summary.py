@@ -7,12 +7,12 @@ as in its authors' code (one gradient applied K times).
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 
 from companion.common.paired import holm, sign_flip_p
 from companion.common.readers import read_table
+from companion.persistence.arms import AdaptationConfig, GenerationConfig, PlanarConfig
 
 LEVELS = (0.25, 0.2)
 IN_A_ROW, TAIL = 3, 10
@@ -40,12 +40,12 @@ def end_value(curve):
     return float(curve["w1"][-TAIL:].mean())
 
 
-def summary(log_path, timing_path=None):
-    """One arm: mean and standard deviation over seeds of the end value, medians of the speeds."""
+def summary(name, log_path, timing_path=None):
+    """One arm by its name: mean and standard deviation over seeds of the end value, medians of the speeds."""
     by_seed = curves(log_path)
     ends = [end_value(curve) for curve in by_seed.values()]
     row = {
-        "arm": Path(log_path).parent.name,
+        "arm": name,
         "seeds": len(by_seed),
         "w1_mean": float(np.mean(ends)),
         "w1_std": float(np.std(ends, ddof=1)) if len(ends) > 1 else math.nan,
@@ -74,7 +74,7 @@ def claims(logs, preset):
     p at most 0.05; refuted: the same for the opposite; else, and in the smoke preset, undecided.
 
     Args:
-        logs: arm name -> path of its log.csv, of all experiments.
+        logs: arm's name, as its run.json tells it -> path of its log.csv, of all experiments.
         preset: its name.
 
     Returns:
@@ -82,7 +82,7 @@ def claims(logs, preset):
     """
     plain, persistent, naive = arm("w1fe", 1), arm("w1fe", PERSISTENCE), arm("wgan-stale", PERSISTENCE)
     wgan = arm("wgan", 1) if arm("wgan", 1) in logs else plain  # the same path, by the identity at dt = 1, d = 2
-    faster = f"{plain}-lr{PERSISTENCE}"
+    faster = arm("w1fe", 1, lr_factor=PERSISTENCE)
     papers = {
         "B-faster": (plain, persistent, speeds),
         "B-better": (plain, persistent, end_values),
@@ -93,8 +93,8 @@ def claims(logs, preset):
         "B-equal-gradients": (plain, persistent, at_equal_gradients),
         "B-equal-rate": (faster, persistent, end_values),
     }
-    adapted = [f"usps-mnist-w1fe-lp-K{k}" for k in (PERSISTENCE, 1)]
-    generated = [f"w1fe-gp-K{k}" for k in (1, PERSISTENCE)]
+    adapted = [AdaptationConfig(persistence=k).name() for k in (PERSISTENCE, 1)]
+    generated = [GenerationConfig(persistence=k).name() for k in (1, PERSISTENCE)]
     images = {
         "B-adaptation": (*adapted, last_accuracies),
         "B-generation": (*generated, last_w1s),
@@ -163,6 +163,6 @@ def _at_equal(curve, other, column):
     return float(curve["w1"][within][-IN_A_ROW:].mean())
 
 
-def arm(method, persistence, law="8gaussians", penalty="lp"):
+def arm(method, persistence, **changes):
     """Name of an arm with otherwise default settings."""
-    return f"{law}-{method}-{penalty}-K{persistence}"
+    return PlanarConfig(method=method, persistence=persistence, **changes).name()

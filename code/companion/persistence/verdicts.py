@@ -12,16 +12,15 @@ PLANAR_SETTINGS = ("batch_size", "outer_steps")  # that a run may choose; ranges
 
 def check_planar(folders, preset, reference_dir):
     """Check that seeds are paired, and each arm's W1 against the range kept for it, or its start and the floor."""
-    arms = {Path(folder).name: curves(Path(folder) / "log.csv") for folder in folders}
+    arms = [(_record(folder), curves(Path(folder) / "log.csv")) for folder in folders]
     yield from _check_pairing(arms)
     if preset == "smoke":
         yield Row("2-D arms", "trained generators", "-", "-", "skipped: the smoke preset does not train to the end")
         return
     path = Path(reference_dir) / f"planar-{preset}.json"
     reference = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"config": {}, "ranges": {}}
-    for folder in folders:
-        record = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
-        name, by_seed = Path(folder).name, arms[Path(folder).name]
+    for record, by_seed in arms:
+        name = record["name"]
         ends, start = [end_value(curve) for curve in by_seed.values()], max(c["w1"][0] for c in by_seed.values())
         same = reference["config"] == {key: record["config"][key] for key in PLANAR_SETTINGS}
         kept = reference["ranges"] if same else {}
@@ -37,15 +36,15 @@ def check_planar(folders, preset, reference_dir):
 
 def check_adaptation(folders):
     """Check that adapted images are still digits; a row says so where it was not run."""
-    records = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
+    records = [_record(folder) for folder in folders]
     reason = next((record["not_run"] for record in records if record["not_run"]), None)
     if reason:
         yield Row("domain adaptation", "-", "-", "-", f"skipped: not run: {reason}")
         return
-    for folder in folders:
+    for folder, record in zip(folders, records, strict=True):
         starts, ends = _first_and_last(folder, "accuracy")
         yield row(
-            f"adaptation, {folder.name}: 1-NN accuracy before, and after",
+            f"adaptation, {record['name']}: 1-NN accuracy before, and after",
             f">= {2 * CHANCE:g}",
             f"{min(starts):.3f}, {min(ends):.3f}",
             "twice chance",
@@ -61,7 +60,7 @@ def check_generation(folders, preset):
     for folder in folders:
         starts, ends = _first_and_last(folder, "w1")
         yield row(
-            f"generation, {folder.name}: W1 at the end",
+            f"generation, {_record(folder)['name']}: W1 at the end",
             f"< {min(starts):.3g} (start)",
             f"{max(ends):.3g}",
             "none",
@@ -72,8 +71,9 @@ def check_generation(folders, preset):
 def _check_pairing(arms):
     """One row per law: at step 0 the arms differ in nothing, so that W1 must be the same for the same seed."""
     laws = {}
-    for name, by_seed in arms.items():
-        laws.setdefault(name.split("-")[0], []).append({seed: float(c["w1"][0]) for seed, c in by_seed.items()})
+    for record, by_seed in arms:
+        starts = {seed: float(c["w1"][0]) for seed, c in by_seed.items()}
+        laws.setdefault(record["config"]["law"], []).append(starts)
     for law, starts in laws.items():
         first, *others = starts
         apart = [abs(other[seed] - first[seed]) for other in others for seed in other.keys() & first.keys()]
@@ -82,6 +82,11 @@ def _check_pairing(arms):
             continue
         worst = max(apart)
         yield row(f"2-D, {law}: W1 at step 0, all arms", "0 difference", f"{worst:.1e}", "1e-06", worst <= 1e-6)
+
+
+def _record(folder):
+    """What a run says of itself."""
+    return json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
 
 
 def _first_and_last(folder, column):

@@ -1,6 +1,5 @@
 """Claims: do the papers' statements hold here? Confirmed, refuted, undecided or not tested; never a failure."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -133,8 +132,7 @@ def seconds_by_setting(record_paths):
     found = {}
     for path in record_paths:
         record = read_json(path)
-        name = Path(path).parent.name.replace(f"-s{record['config']['seed']}", "", 1)
-        found.setdefault(name, []).append(record["seconds"])
+        found.setdefault(record["setting"], []).append(record["seconds"])
     return {name: float(np.mean(seconds)) for name, seconds in found.items()}
 
 
@@ -146,21 +144,24 @@ def _list(numbers):
     return ", ".join(f"{number:.3g}" for number in numbers)
 
 
-def not_run(paper_b_logs):
-    """Claim id -> reason, of the experiment of paper B that needs data which could not be had."""
-    records = [Path(path).with_name("run.json") for path in paper_b_logs if "/adaptation/" in str(path)]
-    reasons = filter(None, (json.loads(path.read_text(encoding="utf-8"))["not_run"] for path in records))
+def not_run(records):
+    """Claim id -> reason, of the experiment of paper B that needs data which could not be had.
+
+    Args:
+        records: what the arms of paper B's experiments say of themselves: the contents of their run.json.
+    """
+    reasons = filter(None, (record["not_run"] for record in records if record["study"] == "adaptation"))
     return dict.fromkeys(["B-adaptation"], next((f"not run: {reason}" for reason in reasons), UNRUN))
 
 
-def claims(inputs, run_folders, judged, paper_b_logs, preset, output):
+def claims(inputs, run_folders, judged, paper_b, preset, output):
     """Write claims.json: every entry of paper/claims.yaml with its verdict and evidence.
 
     Args:
         inputs: paths by name: map, tests, steps, train, scores, cost, stability.
         run_folders: folders of the image runs.
         judged: run.json of every run that was scored.
-        paper_b_logs: log.csv of every arm of paper B's experiments.
+        paper_b: run.json and log.csv of every arm of paper B's experiments, a pair each.
         preset: its name.
         output: written.
     """
@@ -169,8 +170,10 @@ def claims(inputs, run_folders, judged, paper_b_logs, preset, output):
     measured = counterexample_claims(inputs["steps"]) | image_claims(runs, variance, preset)
     measured |= evaluation_claims(inputs["scores"], seconds_by_setting(judged), preset)
     measured |= blur_claims(inputs["cost"], inputs["stability"], preset)
-    measured |= paper_b_claims({Path(path).parent.name: path for path in paper_b_logs}, preset)
-    entries = judge(read_map(inputs["map"]), measured, outcomes(inputs["tests"]), not_run(paper_b_logs))
+    arms = [(read_json(record), log) for record, log in paper_b]
+    measured |= paper_b_claims({record["name"]: log for record, log in arms}, preset)
+    reasons = not_run([record for record, _ in arms])
+    entries = judge(read_map(inputs["map"]), measured, outcomes(inputs["tests"]), reasons)
     write_json(Path(output), entries)
 
 
@@ -178,4 +181,5 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         folders = [str(Path(path).parent) for path in smk.input.runs]
-        claims(dict(smk.input.items()), folders, smk.input.judged, smk.input.paper_b, smk.params.preset, smk.output[0])
+        paper_b = list(zip(smk.input.paper_b_records, smk.input.paper_b, strict=True))
+        claims(dict(smk.input.items()), folders, smk.input.judged, paper_b, smk.params.preset, smk.output[0])

@@ -7,7 +7,7 @@ NOTEBOOK_RESULTS = {
     ],
     "02_entropic_gradient": [],
     "03_semidiscrete": [rules.crosscheck_table.output.trace],
-    "04_mnist_results": [CLAIMS, *rules.data.output, *RUN_RECORDS]
+    "04_mnist_results": [CLAIMS, rules.shrinkage_table.output.cost, *rules.data.output, *RUN_RECORDS]
     + expand(rules.train_ot.output.log, run=RUNS)
     + expand(rules.train_ot.output.samples, run=RUNS)
     + sorted(str(p.relative_to(ROOT)) for p in (ROOT / "config/presets").glob("*.yaml")),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from companion.common.files import replacing, write_json
 from companion.common.job import job
-from companion.common.readers import read_table, run_summary
+from companion.common.readers import read_json, read_table, run_summary
 from companion.persistence.verdicts import PLANAR_SETTINGS
 from companion.scores.verdicts import read_scores
 
@@ -24,7 +24,7 @@ PER_RUN = ("lam", "generator", "seed")  # settings that differ between the runs 
 
 
 def ranges(run_root, config_of):
-    """Range of each quantity per run name without its seed: mean +- the larger of 5 standard deviations and 25%.
+    """Range of each quantity per setting, its seeds together: mean +- the larger of 5 standard deviations and 25%.
 
     Seeds differ less than machines do (another CPU, or kernel, rounds differently, and a thousand steps amplify it: by
     up to 21% of the diversity, seen once): hence the floor of 25%.
@@ -34,10 +34,11 @@ def ranges(run_root, config_of):
         config_of: settings a run must have to count, without those in PER_RUN.
     """
     found = {}
-    for folder in sorted(Path(run_root).glob("ot-*")):
-        run = run_summary(folder)
-        if {key: run["config"].get(key) for key in config_of} == config_of:
-            found.setdefault(folder.name.rsplit("-s", 1)[0], []).append(run)
+    for path in sorted(Path(run_root).glob("*/run.json")):
+        record = read_json(path)
+        told = "setting" in record  # not by code before version 0.2.0, whose folders may lie there still
+        if told and {key: record["config"].get(key) for key in config_of} == config_of:
+            found.setdefault(record["setting"], []).append(run_summary(path.parent))
     result = {}
     for name, runs in found.items():
         result[name] = {"seeds": len(runs), "ranges": {}}
@@ -82,7 +83,7 @@ def score_ranges(table_path):
     """
     found = {}
     for name, scores in read_scores(table_path).items():
-        if name.startswith("ot-") and not math.isnan(scores["fid"]):
+        if scores["generator"] and not math.isnan(scores["fid"]):
             fid, recall = scores["fid"], scores["recall"]
             low_high = {"fid": (0.7 * fid, 1.3 * fid), "recall": (max(recall - 0.15, 0), min(recall + 0.15, 1))}
             found[name] = {key: [float(f"{value:.4g}") for value in pair] for key, pair in low_high.items()}

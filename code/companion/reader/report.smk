@@ -21,9 +21,9 @@ rule report_numbers:
         planar=rules.planar_table.output.table,
         planar_records=PLANAR_RECORDS,
         adaptation=ADAPTATION_LOGS,
-        adaptation_records=expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS),
+        adaptation_records=ADAPTATION_RECORDS,
         generation=GENERATION_LOGS,
-        generation_records=expand(rules.train_generation.output.record, arm=GENERATION_ARMS),
+        generation_records=GENERATION_RECORDS,
         generation_samples=GENERATION_SAMPLES,
     output:
         REPORT_NUMBERS,

@@ -141,7 +141,7 @@ def vanishing_lam(train, n_train):
 
 def planar(table, records):
     """Settings of the experiment in the plane, a row per arm, and whether so few seeds can decide anything."""
-    runs = {Path(path).parent.name: read_json(path) for path in records}
+    runs = {record["name"]: record for record in map(read_json, records)}
     first = next(iter(runs.values()))
     laws = {run["config"]["law"] for run in runs.values()}
     rows = read_table(table)
@@ -188,15 +188,15 @@ def adaptation(logs):
     first = next(iter(records.values()))
     reason = next((record["not_run"] for record in records.values() if record["not_run"]), "")
     settings = {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size")}
-    rows = [] if reason else [_adapted(path, record["config"]) for path, record in records.items()]
+    rows = [] if reason else [_adapted(path, record) for path, record in records.items()]
     return {"not_run": reason, "seeds": several(len(first["seeds"]), "seed"), "settings": settings, "rows": rows}
 
 
-def _adapted(path, config):
+def _adapted(path, record):
     courses = [curve["accuracy"] for curve in curves(path).values()]
-    source, target = (name.upper() for name in config["direction"].split("-"))
+    source, target = record["source"].upper(), record["target"].upper()
     return {
-        "arm": f"{source} to {target}, {arm_label(config)}",
+        "arm": f"{source} to {target}, {arm_label(record['config'])}",
         "before": spread([course[0] for course in courses]),
         "end": spread([course[-1] for course in courses]),
         "best": spread([course.max() for course in courses]),

@@ -1,7 +1,6 @@
 """What the report says in numbers of the samples' scores, as strings."""
 
 import math
-import re
 
 from companion.reader.report_text import several, sig, whole
 from companion.scores.verdicts import read_scores
@@ -13,20 +12,19 @@ def scores(table):
     first = next(iter(lines.values()))
     columns = {"fid": 0, "recall": 2, "precision": 2, "sharpness": 2, "w2": 2}
     rows = [
-        {"name": set_label(name)} | {key: interval(found, key, digits) for key, digits in columns.items()}
+        {"name": set_label(name, found)} | {key: interval(found, key, digits) for key, digits in columns.items()}
         for name, found in lines.items()
     ]
     told = {key: next(row for row in rows if row["name"] == key) for key in ("real", "blurred")}
     return told | {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"]), "rows": rows}
 
 
-def set_label(name):
+def set_label(name, row):
     """Name a row of the table of scores: that of a control set, or generator, λ and what a variant changes."""
-    parts = re.fullmatch(r"ot-([a-z]+)-lam([\d.]+(?:e-?\d+)?)(?:-(.*))?", name)
-    if parts is None:
+    if not row["generator"]:
         return name
-    changes = f", {parts[3].replace('-', ', ')}" if parts[3] else ""
-    return f"{parts[1].upper()}, λ = {sig(float(parts[2]))}{changes}"
+    changes = f", {row['changes']}" if row["changes"] else ""
+    return f"{row['generator'].upper()}, λ = {sig(row['lam'])}{changes}"
 
 
 def interval(scores_of_one, key, digits):

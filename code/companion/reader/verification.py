@@ -132,7 +132,7 @@ def check_runs(runs, collapsed_cost, preset, dataset, reference_dir):
 
 
 def _check_ranges(run, reference):
-    kept = reference["runs"].get(run["name"].rsplit("-s", 1)[0])
+    kept = reference["runs"].get(run["setting"])
     differing = [key for key, value in reference["config"].items() if run["config"].get(key) != value]
     if kept is None or differing:
         why = f"settings differ from the reference's: {', '.join(differing)}" if differing else "no range for this run"

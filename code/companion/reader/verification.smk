@@ -37,8 +37,8 @@ rule verification:
         dataset=rules.data.output.record,
         runs=RUN_RECORDS,
         planar=PLANAR_RECORDS,
-        adaptation=expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS),
-        generation=expand(rules.train_generation.output.record, arm=GENERATION_ARMS),
+        adaptation=ADAPTATION_RECORDS,
+        generation=GENERATION_RECORDS,
         scores=rules.evaluation.output.table,
         classifier=rules.classifier.output.record,
         claims=CLAIMS,
@@ -74,6 +74,7 @@ rule claims:
         cost=rules.shrinkage_table.output.cost,
         stability=rules.stability_table.output[0],
         paper_b=PLANAR_LOGS + ADAPTATION_LOGS + GENERATION_LOGS,
+        paper_b_records=PLANAR_RECORDS + ADAPTATION_RECORDS + GENERATION_RECORDS,
     output:
         CLAIMS,
     log:

@@ -24,7 +24,7 @@ def draw(runs, table, picture_paths, classifier, outputs, stamp_text):
     """Draw three panels and the samples.
 
     Args:
-        runs: name -> {"generator", "lam", "seed", "changes"}, in the order of the paths.
+        runs: name -> {"setting", "generator", "lam", "changes"}, in the order of the paths.
         table: scores with their intervals, as companion/scores/run_table.py writes them.
         picture_paths: pictures of each run, as companion/scores/run_pictures.py writes them.
         classifier: its status, said where its scores are missing.
@@ -33,8 +33,8 @@ def draw(runs, table, picture_paths, classifier, outputs, stamp_text):
     """
     scores = style.read_scores(table)
     rows = [
-        scores[style.setting(name, run)] | run | {"pictures": path}
-        for (name, run), path in zip(runs.items(), picture_paths, strict=True)
+        scores[run["setting"]] | run | {"pictures": path}
+        for run, path in zip(runs.values(), picture_paths, strict=True)
     ]
     lines = lines_of(rows)
     strips = [images_of(line) for line in lines.values()]

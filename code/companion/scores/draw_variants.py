@@ -29,7 +29,7 @@ def draw(runs, table, picture_paths, timing_paths, classifier, outputs, stamp_te
     """Draw a row for each lam and each variant, of the generators that have variants, or of all if none has.
 
     Args:
-        runs: name -> {"generator", "lam", "seed", "changes"}, in the order of the paths.
+        runs: name -> {"setting", "generator", "lam", "changes"}, in the order of the paths.
         table: scores with their intervals, as companion/scores/run_table.py writes them.
         picture_paths: pictures of each run, as companion/scores/run_pictures.py writes them.
         timing_paths: timing.csv of each run.
@@ -58,8 +58,8 @@ def draw(runs, table, picture_paths, timing_paths, classifier, outputs, stamp_te
 def settings(runs, scores, picture_paths, timing_paths):
     """One row per setting, its seeds together: by generator, Algorithm 1 as it stands by lam, then the variants."""
     found = {}
-    for (name, run), picture, timing in zip(runs.items(), picture_paths, timing_paths, strict=True):
-        key = style.setting(name, run)
+    for run, picture, timing in zip(runs.values(), picture_paths, timing_paths, strict=True):
+        key = run["setting"]
         row = found.setdefault(key, scores[key] | run | {"pictures": picture, "times": []})
         row["times"].append(float(style.read(timing)[-1]["seconds"]))
     shown = {row["generator"] for row in found.values() if row["changes"]} or {r["generator"] for r in found.values()}

@@ -3,7 +3,8 @@ FIRST = {
     name: config for name, config in JUDGED.items() if config["seed"] == SETTINGS.seed
 }  # of each setting, one seed
 TOLD = {  # what figures say of a run: of a variant what is changed
-    name: {key: config[key] for key in ("generator", "lam", "seed")} | {"changes": OTConfig(**config).changes()}
+    name: {key: config[key] for key in ("generator", "lam")}
+    | {"setting": OTConfig(**config).setting(), "changes": OTConfig(**config).changes()}
     for name, config in JUDGED.items()
 }
 

@@ -70,14 +70,18 @@ def evaluate_run(folder, paths, settings, out_path):
         folder: of the run: weights.pt, run.json, log.csv.
         paths: of train, test and classifier.
         settings: as for load_bench.
-        out_path: written as JSON: run, config, sets (score by name), training (what its log ends with), seconds.
+        out_path: written as JSON: run, setting, changes, config, sets (score by name), training (what its log ends
+            with), seconds.
     """
     begun, folder = time.process_time(), Path(folder)
-    config, log = read_json(folder / "run.json")["config"], read_table(folder / "log.csv")[-1]
+    record, log = read_json(folder / "run.json"), read_table(folder / "log.csv")[-1]
+    config = record["config"]
     bench = load_bench(paths, config["n_train"], settings)
     samples = draw_samples(folder / "weights.pt", config, bench)
     result = {
-        "run": folder.name,
+        "run": record["name"],
+        "setting": record["setting"],
+        "changes": record["changes"],
         "config": config,
         "sets": bench.score_sets(samples, config["lam"]),
         "training": {key: float(log[key]) for key in ("value", "marginal_error", "effective_atoms")},

@@ -59,15 +59,20 @@ def table(run_paths, controls_path, classifier_path, title, csv_path, markdown_p
         controls_path: JSON of the control sets.
         classifier_path: JSON record of the classifier.
         title: preset and data.
-        csv_path: written; a score is nan where it was not computed.
+        csv_path: written; a score is nan where it was not computed; last, a run's generator and a variant's changes.
         markdown_path: written.
     """
     controls = read_json(controls_path)
     rows = [*control_rows(controls), *run_rows([read_json(path) for path in run_paths], controls["floors"])]
     header = ["name", "lam", "seeds", "sets", "images"]
-    header += [column for score in SCORES for column in (score, f"{score}_pm")]
-    flat = [[row[key] for key in header[:5]] + [v for s in SCORES for v in numbers(row["scores"][s])] for row in rows]
-    write_csv(Path(csv_path), header, flat)
+    told, spread = ["generator", "changes"], [column for score in SCORES for column in (score, f"{score}_pm")]
+    flat = [
+        [row[key] for key in header]
+        + [number for score in SCORES for number in numbers(row["scores"][score])]
+        + [row[key] for key in told]
+        for row in rows
+    ]
+    write_csv(Path(csv_path), header + spread + told, flat)
     with replacing(Path(markdown_path)) as stream:
         stream.write(markdown(rows, read_json(classifier_path), title).encode())
 
@@ -77,7 +82,7 @@ def control_rows(controls):
     found = {name: controls["controls"][name] for name in CONTROLS if name in controls["controls"]}
     return [
         {"name": name, "lam": 0.0, "seeds": 1, "sets": len(sets), "images": controls["size"]}
-        | {"scores": intervals([sets])}
+        | {"scores": intervals([sets]), "generator": "", "changes": ""}
         for name, sets in found.items()
     ]
 
@@ -88,10 +93,10 @@ def run_rows(runs, floors):
 
 
 def grouped(runs):
-    """Setting -> its runs: they differ in the seed alone, which the name of the setting leaves out."""
+    """Setting -> its runs: they differ in the seed alone."""
     groups = {}
     for run in runs:
-        groups.setdefault(run["run"].replace(f"-s{run['config']['seed']}", "", 1), []).append(run)
+        groups.setdefault(run["setting"], []).append(run)
     return groups
 
 
@@ -106,6 +111,8 @@ def setting_row(name, runs, floors):
         "seeds": len(runs),
         "sets": len(runs[0]["sets"]),
         "images": runs[0]["size"],
+        "generator": runs[0]["config"]["generator"],
+        "changes": ", ".join(runs[0]["changes"]),
         "scores": intervals([run["sets"] for run in runs])
         | {key: ends[key] for key in ("marginal_error", "effective_atoms")}
         | {"semidual_real": intervals([real])["semidual_real"]},

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from companion.common.checks import Row, row
 from companion.common.readers import read_json, read_table
@@ -9,15 +10,16 @@ from companion.common.readers import read_json, read_table
 LEAST_ACCURACY = {"mnist": 0.99, "digits": 0.95}  # of the classifier on held-out images
 SCORE_NAMES = {"fid": "Fréchet distance", "recall": "recall"}
 LEAST_SEEDS = 2  # of training, for a verdict: an interval over one generator's sample sets says nothing of another
+TEXTS = ("name", "generator", "changes")  # columns of the table that hold no numbers
 BEATEN = 0.6  # share of the best fixed lam's Fréchet distance that a variant is to reach
 
 
-def read_scores(path):
-    """Rows of the table by name, numbers as floats."""
-    rows = {}
-    for line in read_table(path):
-        rows[line["name"]] = {key: float(value) for key, value in line.items() if key != "name"}
-    return rows
+def read_scores(path) -> dict[str, dict[str, Any]]:
+    """Rows of the table by name, numbers as floats, and as texts a run's generator and what a variant changes."""
+    return {
+        line["name"]: {key: value if key in TEXTS else float(value) for key, value in line.items() if key != "name"}
+        for line in read_table(path)
+    }
 
 
 def check_evaluation(table_path, classifier_path, preset, dataset, reference_dir):
@@ -90,19 +92,19 @@ def evaluation_claims(table_path, run_seconds, preset):
         preset: its name; the smoke preset decides nothing.
     """
     scores = {name: found for name, found in read_scores(table_path).items() if name in run_seconds}
-    plain = {name: found for name, found in scores.items() if is_plain(name)}
+    plain = {name: found for name, found in scores.items() if is_plain(found)}
     known = preset != "smoke" and all(not math.isnan(found["fid"]) for found in scores.values())
     return {"A-fidelity": _fidelity(plain, known), "A-beyond": _beyond(plain, scores, run_seconds, known)}
 
 
-def is_plain(name):
-    """Whether a row is Algorithm 1 itself: ot-{generator}-lam{lam}, without a variant's settings."""
-    return name.count("-") - name.count("e-") == 2
+def is_plain(row):
+    """Whether a row is of Algorithm 1 itself: of a generator, without a variant's changes."""
+    return bool(row["generator"]) and not row["changes"]
 
 
 def _fidelity(plain, known):
     """Of the MLP's lam in order: is each Fréchet distance below that of the next, beyond their intervals?"""
-    chosen = sorted((found for name, found in plain.items() if name.startswith("ot-mlp-")), key=lambda f: f["lam"])
+    chosen = sorted((found for found in plain.values() if found["generator"] == "mlp"), key=lambda f: f["lam"])
     evidence = "Fréchet distance " + ", ".join(
         f"{found['fid']:.0f} ± {found['fid_pm']:.0f} (lam {found['lam']:g})" for found in chosen
     )

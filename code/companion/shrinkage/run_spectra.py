@@ -48,10 +48,11 @@ def spectra(train_path, test_path, run_folders, n_train, paths):
 
 def samples_of(folder, shape):
     """Name, lam and samples (SAMPLES, h w) of a run."""
-    config = read_json(folder / "run.json")["config"]
+    record = read_json(folder / "run.json")
+    config = record["config"]
     generator = trained_generator(folder / "weights.pt", config, shape)
     rng = torch.Generator().manual_seed(config["seed"] + 12_000_017)
-    return folder.name, config["lam"], sample_images(generator, Uniform(LATENT_DIM), SAMPLES, rng)
+    return record["name"], config["lam"], sample_images(generator, Uniform(LATENT_DIM), SAMPLES, rng)
 
 
 def spectrum_rows(name, lam, points, eigenvalues, axes, scale):
@@ -69,8 +70,8 @@ def cost_rows(eigenvalues, run_folders):
         rows.append(("bound", "", lam, shrinkage.cost_bound(eigenvalues, lam)))
         rows.append(("left", "", lam, float(shrinkage.shrunk(eigenvalues, lam).sum()) / total))
     for folder in run_folders:
-        lam = read_json(folder / "run.json")["config"]["lam"]
-        rows.append(("run", folder.name, lam, float(read_table(folder / "log.csv")[-1]["value"])))
+        record, last = read_json(folder / "run.json"), read_table(folder / "log.csv")[-1]
+        rows.append(("run", record["name"], record["config"]["lam"], float(last["value"])))
     return rows
 
 

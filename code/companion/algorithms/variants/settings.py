@@ -77,5 +77,9 @@ class Variant:
 
     def suffix(self) -> str:
         """Part of a run's name that tells the variant apart; empty for Algorithm 1 itself."""
+        return "".join(f"-{text}" for text in self.change_texts())
+
+    def change_texts(self) -> list[str]:
+        """Each change as the name of the setting and its value, in one word."""
         texts = ((key, value if isinstance(value, str) else f"{value:g}") for key, value in self.changes().items())
-        return "".join(f"-{key.replace('_', '')}{value}" for key, value in texts)
+        return [f"{key.replace('_', '')}{value}" for key, value in texts]
