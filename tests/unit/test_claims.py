@@ -38,7 +38,7 @@ def test_an_entry_leads_to_function_test_and_figure(entry):
         assert entry.get("judged") != "tests" or path.startswith("tests/equations/")
     folder, _, name = entry["shown"].partition("/")
     assert folder in ("figures", "results")
-    assert (f'"{name}": ' if folder == "figures" else entry["shown"]) in RULES
+    assert (ROOT / f"paper/captions/{name}.rst").is_file() if folder == "figures" else entry["shown"] in RULES
 
 
 def functions(path):
