@@ -15,7 +15,11 @@ from companion.data.images import DataError, load_npz
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "code/examples"
-IMPORTS = {"toy_2d": {"torch", "numpy"}, "drop_in_loss": {"torch"}, "image_folder": {"torch", "numpy", "PIL"}}
+IMPORTS = {
+    "toy_2d": {"torch", "numpy"},
+    "drop_in_loss": {"torch"},
+    "image_folder": {"torch", "numpy", "PIL", "companion"},
+}
 
 
 def example(name):

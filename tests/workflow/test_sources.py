@@ -2,8 +2,8 @@
 
 import csv
 import json
-import multiprocessing
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,13 +20,23 @@ def wanted(listing):
     return set(re.findall(r"^(\w+) +\d+$", listing, re.MULTILINE)) - {"total"}
 
 
+# Run in a process of its own, which loads what most scripts load once and then parts, a process for each script.
+LOADED = """
+import json, multiprocessing, sys
+from pathlib import Path
+import matplotlib.pyplot, torch
+
 def loaded(script):
-    """The project's files that a script has loaded once its imports are done; in a process of its own."""
     sys.path.insert(0, str(script.parent))  # as Python does for a script
-    __import__(script.relative_to(ROOT / "code").with_suffix("").as_posix().replace("/", "."))
-    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    paths = {Path(file) for file in files if file} - {script.with_name("__init__.py")}  # a script is in no package
-    return {path.relative_to(ROOT).as_posix() for path in paths if path.is_relative_to(ROOT / "code")}
+    __import__(".".join(script.relative_to(root / "code").with_suffix("").parts))
+    files = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    files -= {script.with_name("__init__.py")}  # a script is in no package
+    return [str(path.relative_to(root)) for path in files if path.is_relative_to(root / "code")]
+
+root, *scripts = map(Path, sys.argv[1:])
+with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+    print(json.dumps({str(script): pool.apply(loaded, (script,)) for script in scripts}))
+"""
 
 
 def test_what_a_script_loads_is_an_input_of_its_rule(finished, run_snakemake):
@@ -36,11 +46,9 @@ def test_what_a_script_loads_is_an_input_of_its_rule(finished, run_snakemake):
     table = csv.DictReader(run_snakemake(folder, "--detailed-summary", *SMOKE).stdout.splitlines(), delimiter="\t")
     inputs = {row["rule"]: set(row["input-file(s)"].split(",")) for row in table}
     assert len(scripts) > 30
-    import matplotlib.pyplot  # noqa: F401 (what most load: once, before the processes part)
-    import torch  # noqa: F401
-
-    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        missing = {rule: pool.apply(loaded, (script,)) - inputs[rule] for rule, script in scripts.items()}
+    command = [sys.executable, "-c", LOADED, str(ROOT), *map(str, scripts.values())]
+    loaded = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    missing = {rule: set(loaded[str(script)]) - inputs[rule] for rule, script in scripts.items()}
     assert not any(missing.values()), missing
 
 
