@@ -15,6 +15,8 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+from companion.common.sources import imported
+
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 PASSED = TESTS / "slow-passed.json"
@@ -87,7 +89,7 @@ def used_by(path):
     """Sources that a file imports or names; what is compiled beside it; all beside it if it imports by a string."""
     text = path.read_text(encoding="utf-8")
     tree, found = ast.parse(text), list(path.parent.glob("*.cpp"))
-    modules = imported(tree)
+    modules = list(imported(tree, ""))
     if "import_module(" in text and path.name != "__init__.py":
         found += path.parent.glob("*.py")
     for node in ast.walk(tree):
@@ -105,23 +107,12 @@ def places(folder, parts):
     return [folder.joinpath(*parts).with_suffix(".py"), *(folder.joinpath(*p, "__init__.py") for p in packages)]
 
 
-def imported(tree):
-    """Names that a syntax tree imports: modules, and what is taken from them."""
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-    return names
-
-
 def imported_in(text):
     """The same of a string that is a program."""
     if "import " not in text:
         return []
     try:
-        return imported(ast.parse(text))
+        return list(imported(ast.parse(text), ""))
     except SyntaxError:
         return []
 

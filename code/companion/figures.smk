@@ -21,14 +21,14 @@ DRAWN = [
         "figure2",
         "Paper A",
         "images/draw_figure2.py",
-        of_runs(rules.train_ot.output, FIGURE2_RUNS, samples="samples", logs="log") | DATASET,
+        each(rules.train_ot.output, {"samples": "samples", "logs": "log"}, run=FIGURE2_RUNS) | DATASET,
         PRESET_NAME | {"runs": FIGURE2_RUNS},
     ),
     (
         "training",
         "Paper A",
         "images/draw_training.py",
-        of_runs(rules.train_ot.output, FIRST_RUNS, logs="log") | DATASET,
+        each(rules.train_ot.output, {"logs": "log"}, run=FIRST_RUNS) | DATASET,
         PRESET_NAME | {"runs": FIRST_RUNS},
     ),
     (
@@ -43,7 +43,7 @@ DRAWN = [
         "Paper A",
         "scores/draw_variants.py",
         {"table": rules.evaluation.output.table, "pictures": ALL_PICTURES}
-        | of_runs(rules.train_ot.output, JUDGED, timings="timing")
+        | each(rules.train_ot.output, {"timings": "timing"}, run=JUDGED)
         | CLASSIFIER
         | DATASET,
         PRESET_NAME | {"runs": TOLD},
@@ -69,34 +69,35 @@ DRAWN = [
         "planar",
         "Paper B",
         "persistence/draw_planar.py",
-        of_arms(PLANE, PLANAR_ARMS, records="record", logs="log", timings="timing"),
+        each(PLANE, {"records": "record", "logs": "log", "timings": "timing"}, arm=PLANAR_ARMS),
         PRESET_NAME | {"part": "curves"},
     ),
     (
         "planar_flow",
         "Paper B",
         "persistence/draw_planar.py",
-        of_arms(PLANE, PLANAR_ARMS, records="record", snapshots="snapshots"),
+        each(PLANE, {"records": "record", "snapshots": "snapshots"}, arm=PLANAR_ARMS),
         PRESET_NAME | {"part": "flow"},
     ),
     (
         "adaptation",
         "Paper B",
         "persistence/draw_adaptation.py",
-        of_arms(rules.train_adaptation.output, ADAPTATION_ARMS, records="record", logs="log", samples="samples"),
+        each(
+            rules.train_adaptation.output,
+            {"records": "record", "logs": "log", "samples": "samples"},
+            arm=ADAPTATION_ARMS,
+        ),
         PRESET_NAME,
     ),
     (
         "generation",
         "Paper B",
         "persistence/draw_generation.py",
-        of_arms(
+        each(
             rules.train_generation.output,
-            GENERATION_ARMS,
-            records="record",
-            logs="log",
-            timings="timing",
-            samples="samples",
+            {"records": "record", "logs": "log", "timings": "timing", "samples": "samples"},
+            arm=GENERATION_ARMS,
         ),
         PRESET_NAME,
     ),
@@ -112,7 +113,7 @@ PILOT = (
     "pilot",
     "Paper A",
     "images/draw_figure2.py",
-    of_runs(rules.train_ot.output, PILOT_RUNS, samples="samples", logs="log") | DATASET,
+    each(rules.train_ot.output, {"samples": "samples", "logs": "log"}, run=PILOT_RUNS) | DATASET,
     PRESET_NAME | {"runs": PILOT_RUNS},
 )
 
@@ -136,5 +137,5 @@ for _name, _paper, _script, _inputs, _params in [*DRAWN, PILOT]:
             script=_script,
         message:
             "Draw {output[0]}"
-        script:  # of the params: when a job begins, the loop's names are those of its last turn
+        script:  # of the params: when a job begins, the loop's names are those of its last turn (see findings)
             "{params.script}"

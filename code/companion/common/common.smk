@@ -67,14 +67,9 @@ def drawn(name, category, caption=None):
     return [report(vector, caption=str(ROOT / f"paper/captions/{caption or name}.rst"), category=category), *others]
 
 
-def of_runs(outputs, runs, **names):
-    """The files of these runs, by the names the inputs are to have: {input: output}."""
-    return {name: expand(outputs[key], run=runs) for name, key in names.items()}
-
-
-def of_arms(outputs, arms, **names):
-    """The same of the arms of paper B."""
-    return {name: expand(outputs[key], arm=arms) for name, key in names.items()}
+def each(outputs, names, **wildcards):
+    """The outputs of several jobs, by the names the inputs are to have: {input: files}."""
+    return {name: expand(outputs[key], **wildcards) for name, key in names.items()}
 
 
 def listed(paths):
