@@ -173,7 +173,7 @@ def test_a_run_leaves_its_tables_and_they_are_reproducible(tmp_path, data):
     lines = (first / "log.csv").read_text().splitlines()
     assert lines[0] == "seed,step,generator_updates,gradients,accuracy"
     assert [line.split(",")[:2] for line in lines[1:]] == [[s, t] for s in "01" for t in "0245"]
-    assert (first / "timing.csv").read_text().startswith("seed,step,seconds\n0,0,0.0\n")
+    assert (first / "timing.csv").read_text().startswith("seed,step,seconds,measuring\n0,0,0.0,")
     record = json.loads((first / "run.json").read_text())
     assert record["config"]["persistence"] == 2
     assert (record["seeds"], record["not_run"]) == ([0, 1], None)
@@ -195,7 +195,7 @@ def test_without_data_the_reason_takes_the_place_of_the_results(tmp_path, data):
     folders = run_arms(tmp_path, data(NOT_RUN), arms)
     for folder in folders:
         assert (folder / "log.csv").read_text() == "seed,step,generator_updates,gradients,accuracy\n"
-        assert (folder / "timing.csv").read_text() == "seed,step,seconds\n"
+        assert (folder / "timing.csv").read_text() == "seed,step,seconds,measuring\n"
         assert np.load(folder / "samples.npz").files == []
         assert json.loads((folder / "run.json").read_text())["not_run"] == NOT_RUN
     svg = draw(folders, tmp_path)

@@ -144,7 +144,7 @@ def test_a_run_leaves_its_tables_and_they_are_reproducible(tmp_path, data):
     lines = (first / "log.csv").read_text().splitlines()
     assert lines[0] == "seed,step,generator_updates,gradients,w1,diversity"
     assert [line.split(",")[:2] for line in lines[1:]] == [[s, t] for s in "01" for t in "0245"]
-    assert (first / "timing.csv").read_text().startswith("seed,step,seconds\n0,0,0.0\n")
+    assert (first / "timing.csv").read_text().startswith("seed,step,seconds,measuring\n0,0,0.0,")
     record = json.loads((first / "run.json").read_text())
     assert (record["config"]["batch_size"], record["data"]["name"], record["seeds"]) == (8, "noise", [0, 1])
     with np.load(first / "samples.npz") as samples:

@@ -10,8 +10,7 @@ import torch
 from companion.algorithms.potentials import CriticRule, critic_loss
 from companion.persistence import planar
 from companion.persistence.arms import PlanarConfig
-from companion.persistence.planar import LATENT, LAWS, PlanarRun
-from companion.persistence.planar_kinds import held_out
+from companion.persistence.planar import LATENT, LAWS, PlanarRun, held_out
 from companion.persistence.planar_stacked import Course, paces, sample_bytes, scores, train_stacked
 from companion.persistence.stacked import critic_gradients, critic_points, stack
 

@@ -28,7 +28,7 @@ def write(folder, config, log, **told):
 
 def arm_of(root, config, end, **told):
     """An arm of paper B: two seeds whose W1 falls from 1 to `end`."""
-    shared = {"generator_updates": 1, "gradients": 6, "cosine": 0.5, "accuracy": 0.5, "seconds": 3}
+    shared = {"generator_updates": 1, "gradients": 6, "cosine": 0.5, "accuracy": 0.5, "seconds": 3, "measuring": 1}
     log = [
         {"seed": seed, "step": 10 * k, "w1": 1 + (end - 1) * min(k, 4) / 4} | shared
         for seed in (0, 1)

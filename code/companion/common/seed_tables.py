@@ -1,4 +1,7 @@
-"""An arm of paper B on its seeds, and its two tables: what was measured, and the seconds apart, which never repeat."""
+"""An arm of paper B on its seeds, and its two tables: what was measured, and the seconds apart, which never repeat.
+
+Seconds are of training; those of measuring stand beside them.
+"""
 
 from companion.common.files import write_csv
 from companion.common.progress import Progress
@@ -35,10 +38,10 @@ def write_seed_tables(out, columns, courses):
     """
     rows = [[seed, *row.values()] for seed, (measured, _) in courses.items() for row in measured]
     times = [
-        [seed, row["step"], spent]
+        [seed, row["step"], *spent]
         for seed, (measured, seconds) in courses.items()
         for row, spent in zip(measured, seconds, strict=True)
     ]
     write_csv(out / "log.csv", ["seed", *columns], rows)
-    write_csv(out / "timing.csv", ["seed", "step", "seconds"], times)
-    return sum(seconds[-1] for _, seconds in courses.values())
+    write_csv(out / "timing.csv", ["seed", "step", "seconds", "measuring"], times)
+    return sum(seconds[-1][0] for _, seconds in courses.values())

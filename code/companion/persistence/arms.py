@@ -100,11 +100,11 @@ class PlanarConfig(Arm):
             raise ValueError(f"lam = {self.lam!r}: give a finite number >= 0")
 
     def name(self) -> str:
-        """Name of the arm: {law}-{method}[-{penalty}][-K{K}][-dt{dt}][-lr{factor}], defaults left out but K."""
+        """Name of the arm: {law}-{method}[-{penalty}][-K{K}][-dt{dt}][-lr{factor}]: a dt or factor of 1 left out."""
         parts = [self.law, self.method]
         parts += [self.penalty] if self.method in CRITIC_METHODS else []
         parts += [f"K{self.persistence}"] if self.method != "ot" else []
-        parts += [f"dt{self.dt:g}"] if self.dt != 1 else []
+        parts += [f"dt{self.dt:g}"] if self.dt != 1 and "fe" in self.method else []
         return "-".join(parts + ([f"lr{self.lr_factor:g}"] if self.lr_factor != 1 else []))
 
 

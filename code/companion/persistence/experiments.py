@@ -53,7 +53,7 @@ class Experiment(ABC):
 
     def follow(
         self, outer_steps: int, every: int, look: Callable[[], None] = lambda: None
-    ) -> tuple[list[dict[str, float]], list[float]]:
+    ) -> tuple[list[dict[str, float]], list[tuple[float, float]]]:
         """Train to the end, measuring `every` so many steps.
 
         Args:
@@ -62,15 +62,18 @@ class Experiment(ABC):
             look: called after each measure.
 
         Returns:
-            the rows, the first before training, and the seconds of training at each.
+            the rows, the first before training, and at each the seconds of training and of measuring so far.
         """
-        rows, seconds = [], [0.0]
+        rows, seconds, trained, measured = [], [], 0.0, 0.0
         while True:
+            start = time.perf_counter()
             rows.append(self.measure())
+            measured += time.perf_counter() - start
+            seconds.append((trained, measured))
             look()
             if self.step >= outer_steps:
                 return rows, seconds
-            seconds.append(seconds[-1] + self.advance(min(every, outer_steps - self.step)))
+            trained += self.advance(min(every, outer_steps - self.step))
 
 
 def training_rng(seed: int, device: str | torch.device) -> torch.Generator:

@@ -91,9 +91,10 @@ def planar_critic(seed: int) -> CriticMlp:
     return CriticMlp((2, 128, 128, 128), seed + 4_000_037)
 
 
-def held_out_rng(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
-    """Generator of what a look draws."""
-    return torch.Generator(device).manual_seed(seed + 1_000_003)
+def held_out(law: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Data x and latents z, (512, 2) each, of all looks: one cloud and one batch, as with the authors of paper B."""
+    rng = torch.Generator().manual_seed(seed + 1_000_003)
+    return LAWS[law](EVAL_POINTS, rng), LATENT(EVAL_POINTS, rng)
 
 
 class PlanarRun(Experiment):
@@ -107,7 +108,7 @@ class PlanarRun(Experiment):
         taken = 1 if config.method == "wgan-stale" else updates
         super().__init__(seed, device, updates, taken + inner)
         self.config, self.law = config, LAWS[config.law]
-        self._held_out = held_out_rng(seed, device)
+        self._x, self._z = (points.to(device) for points in held_out(config.law, seed))
         self.generator = planar_generator(seed).to(device)
         optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.lr_factor * config.lr_theta, fused=True)
         self.potential = self._potential(seed)
@@ -143,15 +144,15 @@ class PlanarRun(Experiment):
             yield value
 
     def score(self) -> dict[str, float]:
-        """W1 to fresh data, and the mean cosine of phi's slopes with the exact ones."""
-        x, y = self.law(EVAL_POINTS, self._held_out), self.samples(EVAL_POINTS)
-        w1, partners = exact_w1(x, y)
+        """W1 to the held-out data, and the mean cosine of phi's slopes with the exact ones."""
+        y = self.samples()
+        w1, partners = exact_w1(self._x, y)
         return {"w1": w1, "cosine": slope_cosine(self.potential.velocity(y), y, partners)}
 
     @torch.no_grad()
-    def samples(self, count: int) -> Tensor:
-        """Draw samples (count, 2) with latents of their own."""
-        return self.generator(LATENT(count, self._held_out))
+    def samples(self) -> Tensor:
+        """Samples (512, 2) of the held-out latents."""
+        return self.generator(self._z)
 
 
 def sampling_floor(law: str, seed: int, repeats: int = 10) -> float:

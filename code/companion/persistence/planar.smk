@@ -56,3 +56,65 @@ rule planar_table:
         "Summarise the arms in the plane"
     script:
         "run_planar_table.py"
+
+
+# At the authors' Euler step: two targets called by name, each arm a job that is done once.
+EULER = yaml.safe_load((ROOT / "code/companion/persistence/settings.yaml").read_text(encoding="utf-8"))
+EULER_ARMS = {key: {PlanarConfig(**arm).name(): arm for arm in expand_arms(block)} for key, block in EULER.items()}
+
+
+use rule train_planar as train_euler with:
+    output:
+        log="results/runs/{study}/{arm}/log.csv",
+        timing="results/runs/{study}/{arm}/timing.csv",
+        snapshots="results/runs/{study}/{arm}/snapshots.npz",
+        record="results/runs/{study}/{arm}/run.json",
+    log:
+        "logs/{study}/{arm}.log",
+    benchmark:
+        "results/benchmarks/{study}/{arm}.tsv"
+    wildcard_constraints:
+        study="|".join(EULER),
+        arm=alternatives([arm for arms in EULER_ARMS.values() for arm in arms]),
+    params:
+        config=lambda wildcards: EULER_ARMS[wildcards.study][wildcards.arm],
+        seeds=lambda wildcards: [
+            EULER[wildcards.study]["first_seed"] + k for k in range(EULER[wildcards.study]["seeds"])
+        ],
+        device=SETTINGS.device,
+
+
+use rule planar_table as euler_table with:
+    input:
+        records=lambda wildcards: expand(
+            rules.train_euler.output.record, study=wildcards.study, arm=EULER_ARMS[wildcards.study]
+        ),
+        logs=lambda wildcards: expand(
+            rules.train_euler.output.log, study=wildcards.study, arm=EULER_ARMS[wildcards.study]
+        ),
+        timings=lambda wildcards: expand(
+            rules.train_euler.output.timing, study=wildcards.study, arm=EULER_ARMS[wildcards.study]
+        ),
+    output:
+        table="results/{study}/table.csv",
+        markdown="results/{study}/table.md",
+    log:
+        "logs/{study}_table.log",
+    benchmark:
+        "results/benchmarks/{study}_table.tsv"
+    wildcard_constraints:
+        study="|".join(EULER),
+
+
+rule euler:
+    input:
+        "results/euler/table.csv",
+    message:
+        "results/euler/table.md: paper B in the plane at the authors' Euler step"
+
+
+rule euler_authors:
+    input:
+        "results/euler_authors/table.csv",
+    message:
+        "results/euler_authors/table.md: the same with the authors' batch and number of steps"

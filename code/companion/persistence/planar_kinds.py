@@ -18,10 +18,9 @@ from companion.algorithms.potentials import CriticRule
 from companion.persistence.arms import PlanarConfig
 from companion.persistence.experiments import training_rng
 from companion.persistence.planar import (
-    EVAL_POINTS,
     LATENT,
     LAWS,
-    held_out_rng,
+    held_out,
     numbers,
     planar_critic,
     planar_generator,
@@ -46,12 +45,6 @@ def kind(arm: Arm) -> tuple[str, int]:
 def rates(arm: Arm) -> tuple[float, float]:
     """Adam's rates of G and of phi."""
     return arm[0].lr_factor * arm[0].lr_theta, arm[0].lr_critic
-
-
-def held_out(law: str, seed: int) -> tuple[Tensor, Tensor]:
-    """Data x and latents z, (512, 2) each: those that the first look of a plain run on the CPU draws."""
-    rng = held_out_rng(seed)
-    return LAWS[law](EVAL_POINTS, rng), LATENT(EVAL_POINTS, rng)
 
 
 class Draws:

@@ -4,8 +4,7 @@ Arms of one pace (batch, critic steps, outer steps, and whether the critic has a
 runs of a law and a seed draw is the same in all of them, so it is drawn once. Of these, arms of one method and one K
 are stacked, whatever their law, seed, dt, rates, and "lp" or "gp" (`planar_kinds`).
 
-Samples are those of the latents that a plain run's first look draws, at every look, and are scored against the data of
-that look: fixed points, as with the authors of paper B.
+Samples are those of the plain runs' held-out latents, scored against their held-out data.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from torch import Tensor
 
 from companion.algorithms.networks import CriticMlp, ResidualMlp
 from companion.persistence.arms import CRITIC_METHODS, PlanarConfig
-from companion.persistence.planar import EVAL_POINTS, LATENT
-from companion.persistence.planar_kinds import Arm, Draws, Kind, held_out, kind, pace, rates
+from companion.persistence.planar import EVAL_POINTS, LATENT, held_out
+from companion.persistence.planar_kinds import Arm, Draws, Kind, kind, pace, rates
 from companion.scores.distances import exact_w1
 
 Step = Callable[[], None]

@@ -55,7 +55,7 @@ def snapshot(training):
     axis = torch.linspace(-EXTENT, EXTENT, GRID, device=training.rng.device)
     grid = torch.cartesian_prod(axis, axis).flip(1)
     phi = training.potential.values(grid).reshape(GRID, GRID)
-    return {"step": training.step, "samples": training.samples(EVAL_POINTS).cpu().numpy(), "phi": phi.cpu().numpy()}
+    return {"step": training.step, "samples": training.samples().cpu().numpy(), "phi": phi.cpu().numpy()}
 
 
 if "snakemake" in globals():

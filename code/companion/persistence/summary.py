@@ -16,6 +16,7 @@ from companion.persistence.arms import AdaptationConfig, GenerationConfig, Plana
 
 LEVELS = (0.25, 0.2)
 IN_A_ROW, TAIL = 3, 10
+FLAT = 0.01  # an arm whose W1 falls by less over its last measures has come to rest
 SIGNIFICANCE = 0.05
 PERSISTENCE = 5
 
@@ -40,6 +41,13 @@ def end_value(curve):
     return float(curve["w1"][-TAIL:].mean())
 
 
+def fall(found):
+    """By how much the mean W1 of the last measures is below that of as many before; nan with too few of them."""
+    if any(len(curve["w1"]) < 2 * TAIL for curve in found):
+        return math.nan
+    return float(np.mean([curve["w1"][-2 * TAIL : -TAIL].mean() - end_value(curve) for curve in found]))
+
+
 def summary(name, log_path, timing_path=None):
     """One arm by its name: mean and standard deviation over seeds of the end value, medians of the speeds."""
     by_seed = curves(log_path)
@@ -48,22 +56,26 @@ def summary(name, log_path, timing_path=None):
         "arm": name,
         "seeds": len(by_seed),
         "w1_mean": float(np.mean(ends)),
+        "fall": fall(by_seed.values()),
         "w1_std": float(np.std(ends, ddof=1)) if len(ends) > 1 else math.nan,
         "cosine": float(np.mean([curve["cosine"][-TAIL:].mean() for curve in by_seed.values()])),
     }
-    seconds = {}
+    clocks = {"seconds": {}, "with_measuring": {}}
     for line in read_table(timing_path) if timing_path else []:
-        seconds.setdefault(int(line["seed"]), []).append(float(line["seconds"]))
+        seed, spent = int(line["seed"]), float(line["seconds"])
+        clocks["seconds"].setdefault(seed, []).append(spent)
+        clocks["with_measuring"].setdefault(seed, []).append(spent + float(line["measuring"]))
     for level in LEVELS:
-        times = [reached(curve["step"], curve["w1"], level) for curve in by_seed.values()]
+        times = {seed: reached(curve["step"], curve["w1"], level) for seed, curve in by_seed.items()}
         last = max(curve["step"][-1] for curve in by_seed.values())
-        row[f"steps_to_{level:g}"] = float(np.median(times)) if np.median(times) <= last else math.inf
-        clock = [
-            float(np.interp(time, by_seed[seed]["step"], seconds[seed])) if time <= last else math.inf
-            for (seed, time) in zip(by_seed, times, strict=True)
-            if seed in seconds
-        ]
-        row[f"seconds_to_{level:g}"] = float(np.median(clock)) if clock else math.nan
+        median = np.median(list(times.values()))
+        row[f"steps_to_{level:g}"] = float(median) if median <= last else math.inf
+        for name, spent in clocks.items():
+            at = [
+                float(np.interp(times[seed], by_seed[seed]["step"], spent[seed])) if times[seed] <= last else math.inf
+                for seed in times.keys() & spent.keys()
+            ]
+            row[f"{name}_to_{level:g}"] = float(np.median(at)) if at else math.nan
     return row
 
 
