@@ -84,7 +84,7 @@ def w1fe(
         potential.update(draw, batch_size, rng)
         z = latent(batch_size, rng)
         with torch.no_grad():
-            y = generator(z)
+            y = generator(z).detach()  # of free particles it is the parameter itself
         v = potential.velocity(y)
         if rule.scheme == "ab2":
             if before is not None:
