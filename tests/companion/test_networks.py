@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from companion.algorithms.networks import LATENT_DIM, make_generator
+from companion.algorithms.networks import LATENT_DIM, make_generator, make_potential
 
 SHAPES = [(28, 28), (8, 8), (16, 16), (5, 7), (1, 9), (9, 3), (2, 2)]
 
@@ -71,7 +71,14 @@ def test_the_papers_dcgan():
         image = layer(image)
         if isinstance(layer, nn.ConvTranspose2d):
             sides.append(tuple(image.shape[2:]))
-    assert sides == [(3, 3), (7, 7), (14, 14), (28, 28)]
+    assert sides == [(3, 3), (7, 7), (15, 15), (28, 28)]
+    assert [c.padding for c in convolutions] == [(0, 0)] * 3 + [(2, 2)]
+    assert [c.output_padding for c in convolutions] == [(0, 0)] * 3 + [(1, 1)]
+    assert all(c.bias is None for c in convolutions)
+
+
+def test_the_papers_potential():
+    assert sum(p.numel() for p in make_potential(784, seed=0).parameters()) == 566_273
 
 
 @pytest.mark.parametrize("kind", ["", "MLP", "vae"])

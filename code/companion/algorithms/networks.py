@@ -33,7 +33,7 @@ def make_generator(kind: str, shape: tuple[int, int], seed: int) -> nn.Module:
 def mlp(dim: int) -> nn.Sequential:
     """MLP 100-256-512-1024-dim with LeakyReLU(0.2) and a sigmoid; hidden widths at most 4 dim.
 
-    `# ASSUME:` the sequel's widths for 784 pixels; its activation is that of the earlier notebooks.
+    The sequel's for 784 pixels.
     """
     widths = [LATENT_DIM, *(min(width, 4 * dim) for width in (256, 512, 1024))]
     layers: list[nn.Module] = []
@@ -45,9 +45,8 @@ def mlp(dim: int) -> nn.Sequential:
 class Dcgan(nn.Module):
     """Transposed convolutions (kernel 3, stride 2) with batch normalisation and ReLU, and a sigmoid.
 
-    For 28 x 28 images: 1 -> 3 -> 7 -> 14 -> 28 with 256, 128, 64 and 1 channels (the sequel: nz 100, ngf 64, four
-    layers). Other sizes are halved, rounding down, until 1.
-    `# ASSUME:` the paddings, which are not known; these reach the image's size without cropping.
+    For 28 x 28 images: 1 -> 3 -> 7 -> 15 -> 28 with 256, 128, 64 and 1 channels and no bias, as the sequel's code.
+    Other sizes by its rule: before an odd side half of it, rounded down, before an even one half and one, until 1.
     """
 
     def __init__(self, shape: tuple[int, int], width: int = 64) -> None:
@@ -124,7 +123,7 @@ class CriticMlp(nn.Sequential):
 def make_potential(dim: int, seed: int) -> nn.Sequential:
     """MLP dim-512-256-128-1 with ReLU, (b, dim) -> (b,), in torch's default initialisation from `seed` alone.
 
-    The sequel's widths for psi; hidden ones at most 4 dim. `# ASSUME:` its activation.
+    The sequel's psi, 566,273 parameters for 784 pixels; hidden widths at most 4 dim.
     """
     widths = [dim, *(min(width, 4 * dim) for width in (512, 256, 128))]
     layers: list[nn.Module] = []
@@ -147,23 +146,20 @@ def _draw_weights(network: nn.Module, std: float, seed: int) -> None:
 def _halvings(shape: tuple[int, int]) -> list[tuple[int, int]]:
     sizes = [shape]
     while sizes[0] != (1, 1):
-        h, w = sizes[0]
-        sizes.insert(0, (max(h // 2, 1), max(w // 2, 1)))
+        h, w = (side // 2 + (side % 2 == 0 and side > 2) if side > 1 else 1 for side in sizes[0])
+        sizes.insert(0, (h, w))
     return sizes
 
 
 def _upsample(
     channels_in: int, channels_out: int, size_in: tuple[int, int], size_out: tuple[int, int]
 ) -> nn.ConvTranspose2d:
-    """Transposed convolution from size_in to size_out, where each side is doubled (+ 0 or 1) or stays 1."""
-    (h, w), (h_out, w_out) = size_in, size_out
-    grows = (h_out != h, w_out != w)
-    doubles = (int(grows[0] and h_out == 2 * h), int(grows[1] and w_out == 2 * w))
+    """Transposed convolution from size_in to size_out, each side becoming 2 side + 1, cut to fit, or staying 1."""
+    grows = [before != after for before, after in zip(size_in, size_out, strict=True)]
+    cut = [g * (2 * before + 1 - after) for g, before, after in zip(grows, size_in, size_out, strict=True)]
+    kernel, stride = [3 if g else 1 for g in grows], [2 if g else 1 for g in grows]
+    padding = [(c + 1) // 2 for c in cut]
+    extra = [2 * p - c for p, c in zip(padding, cut, strict=True)]
     return nn.ConvTranspose2d(
-        channels_in,
-        channels_out,
-        kernel_size=(3 if grows[0] else 1, 3 if grows[1] else 1),
-        stride=(2 if grows[0] else 1, 2 if grows[1] else 1),
-        padding=doubles,
-        output_padding=doubles,
+        channels_in, channels_out, tuple(kernel), tuple(stride), tuple(padding), tuple(extra), bias=False
     )

@@ -51,3 +51,50 @@ rule stability_table:
         "Train with worse and better inner loops, at lam = 0 and 0.01"
     script:
         "run_spectra.py"
+
+
+# Called by name: free particles at the objective's optimum, one job per number of images and lam.
+MEMORISE = yaml.safe_load((ROOT / "code/companion/shrinkage/settings.yaml").read_text(encoding="utf-8"))["memorise"]
+
+
+rule memorise_bounds:
+    input:
+        train=rules.data.output.train,
+    output:
+        "results/memorise/bounds.csv",
+    log:
+        "logs/memorise/bounds.log",
+    conda:
+        ENVIRONMENT
+    params:
+        sizes=MEMORISE["images"],
+    message:
+        "Bounds of the cost by the covariance, and by copies"
+    script:
+        "run_memorise.py"
+
+
+rule memorise_at:
+    input:
+        train=rules.data.output.train,
+    output:
+        "results/memorise/n{n}-lam{lam}.csv",
+    log:
+        "logs/memorise/n{n}-lam{lam}.log",
+    benchmark:
+        "results/benchmarks/memorise/n{n}-lam{lam}.tsv"
+    wildcard_constraints:
+        n=alternatives(map(str, MEMORISE["images"])),
+        lam=alternatives(map(str, MEMORISE["lams"])),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.threads
+    params:
+        settings={key: MEMORISE[key] for key in ("rounds", "tol", "seed")},
+    message:
+        "Minimise over {wildcards.n} free particles at lam = {wildcards.lam}"
+    script:
+        "run_memorise.py"
+
+
+MEMORISE_TABLES = expand(rules.memorise_at.output, n=MEMORISE["images"], lam=MEMORISE["lams"])
