@@ -16,10 +16,9 @@ import torch
 
 from companion.algorithms import algorithm1 as ot
 from companion.algorithms.networks import LATENT_DIM, make_generator
+from otgrad import ctransform
 from otgrad.costs import Cost
-from otgrad.ctransform import c_transform
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.solvers import stochastic as asgd
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 from problems import SIDE, Problem
 from solver_arms import Clock, Done
@@ -75,7 +74,7 @@ class Training:
         self.latents = self.task.latent(self.schedule.batch_size, self.rng)
         with torch.no_grad():
             x = self.generator(self.latents)
-        asgd_step(self.state, x, self.task.target, self.task.lam, self.task.cost, self.schedule.rule)
+        asgd_step(x, self.task.semidual, state=self.state, rule=self.schedule.rule)
 
     def theta_step(self) -> None:
         """Take one step on theta."""
@@ -103,14 +102,14 @@ def autograd_psi_step(x, target, psi, lam, cost, weights=None):
     """Stand in for ctransform.psi_step: the definition, differentiated by autograd."""
     with torch.enable_grad():
         psi = psi.detach().requires_grad_()
-        values = c_transform(x, target, psi, lam, cost)
+        values = ctransform.c_transform(x, target, psi, lam, cost)
         (gradient,) = torch.autograd.grad(values.mean(), psi)
     return values.detach(), target.nu + gradient
 
 
 def use_autograd(training: Training) -> None:
     """Put autograd in the kernels' place, in this process, on float32 atoms."""
-    asgd.psi_step, ot.c_transform_fixed_psi = autograd_psi_step, c_transform
+    ctransform.psi_step, ctransform.c_transform_fixed_psi = autograd_psi_step, ctransform.c_transform
     target = DiscreteMeasure.from_atoms(training.task.target.points)
     training.task = ot.Problem(training.task.latent, target, training.task.cost, training.task.lam)
 

@@ -13,10 +13,9 @@ from companion.algorithms.networks import make_generator
 from companion.algorithms.problem import Problem
 from companion.algorithms.runs import OTConfig, RunError
 from companion.data.images import load_digits
-from otgrad.costs import Cost
+from otgrad import Cost, SemiDual
 from otgrad.ctransform import psi_step, x_grad
 from otgrad.measures import Dirac, DiscreteMeasure, Uniform
-from otgrad.semidual import objective
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 CONFIG = OTConfig(
@@ -217,7 +216,7 @@ def test_descend_theta_takes_the_explicit_step(small):
     value = descend_theta(generator, problem, psi, optimizer, 4, torch.Generator())
     torch.testing.assert_close(generator.bias.detach(), bias - 0.1 * slope, rtol=0, atol=1e-14)
     torch.testing.assert_close(generator.weight.detach(), weight - 0.1 * torch.outer(slope, z[0]), rtol=0, atol=1e-14)
-    expected = objective(x, problem.target, psi, problem.lam, problem.cost)[0]
+    expected = SemiDual(problem.target, problem.lam, problem.cost).value(x, psi)[0]
     assert float(value) == pytest.approx(float(expected), abs=1e-14)
     assert not value.requires_grad
 

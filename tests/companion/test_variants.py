@@ -20,12 +20,10 @@ from companion.algorithms.variants.network import NetworkDual
 from companion.algorithms.variants.schedules import WeightAverage, lam_at, rate_at
 from companion.algorithms.variants.self_term import SelfTerm
 from companion.algorithms.variants.settings import Variant
-from otgrad.costs import Cost
+from otgrad import Cost, SemiDual, solve_exact
 from otgrad.ctransform import x_grad
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import Dirac, DiscreteMeasure, Normal, Uniform
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 CONFIG = OTConfig(
@@ -228,7 +226,7 @@ def anchored_gradients(move):
             parameter += move
     plain, corrected = [], []
     for z in latents:
-        gradient = theta_gradient_explicit(generator, z, problem.target, psi, 0.5, Cost())
+        gradient = theta_gradient_explicit(generator, z, SemiDual(problem.target, 0.5), psi)
         plain.append(torch.cat([part.flatten() for part in gradient]))
         for parameter, part in zip(generator.parameters(), gradient, strict=True):
             parameter.grad = part.clone()
@@ -288,11 +286,11 @@ class Shape(nn.Module):
 def test_gradient_of_half_the_self_term_is_that_in_one_argument():
     """-1/2 OT(mu, mu) by finite differences of the exact solver, against the formula with its potential."""
     z, lam = torch.randn(9, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64), 0.3
-    half = [solve_pool(s * z, None, s * z, None, lam).value / 2 for s in (0.7 + 1e-5, 0.7 - 1e-5)]
+    half = [solve_exact(s * z, None, SemiDual.of(s * z, None, lam)).value / 2 for s in (0.7 + 1e-5, 0.7 - 1e-5)]
     generator = Shape(0.7)
     x = generator(z)
     points = x.detach()
-    psi = solve_pool(points, None, points, None, lam).psi
+    psi = solve_exact(points, None, SemiDual.of(points, None, lam)).psi
     slopes = x_grad(points, DiscreteMeasure.from_atoms(points), psi, lam, Cost())[1]
     (grad,) = torch.autograd.grad(x, generator.scale, slopes / len(z))
     assert float(grad) == pytest.approx((half[0] - half[1]) / 2e-5, abs=1e-7)
@@ -347,18 +345,16 @@ def test_a_network_reaches_nearly_the_value_of_the_vector():
     x, y = (torch.rand(80, 8, generator=rng) for _ in range(2))
     target, lam = DiscreteMeasure.from_atoms(1.5 * y[:40]), 0.1
     dual = NetworkDual(Problem(Uniform(8), target, Cost(), lam), 0, 0, rng)
-    zero, best = (
-        float(objective(x, target, psi, lam, Cost())[0]) for psi in (torch.zeros(40), exact_psi(x, target, lam))
-    )
+    zero, best = (float(SemiDual(target, lam).value(x, psi)[0]) for psi in (torch.zeros(40), exact_psi(x, target, lam)))
     for _ in range(300):
         dual.ascend(x, lam)
-    reached = float(objective(x, target, dual.everywhere(), lam, Cost())[0])
+    reached = float(SemiDual(target, lam).value(x, dual.everywhere())[0])
     assert zero < reached <= best + 1e-5
     assert best - reached < 0.05 * (best - zero)  # 300 steps of Adam on a network: not the optimum, but near
 
 
 def exact_psi(x, target, lam):
-    return solve_pool(x, None, target.y, None, lam).psi.float()
+    return solve_exact(x, None, SemiDual.of(target.y, None, lam)).psi.float()
 
 
 def test_the_potential_network_has_the_sequels_widths():
@@ -372,7 +368,7 @@ def test_sinkhorn_between_batches_solves_their_problem(lam):
     rng = torch.Generator().manual_seed(0)
     x, y = torch.rand(30, 2, generator=rng, dtype=torch.float64), torch.rand(20, 2, generator=rng, dtype=torch.float64)
     psi = sinkhorn_psi(Cost().matrix(x, y), lam, sweeps=200)
-    torch.testing.assert_close(psi, solve_pool(x, None, y, None, lam).psi, rtol=0, atol=1e-6)
+    torch.testing.assert_close(psi, solve_exact(x, None, SemiDual.of(y, None, lam)).psi, rtol=0, atol=1e-6)
 
 
 def test_batches_of_the_data_draw_the_model_to_the_mean():

@@ -11,11 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from otgrad import solve_pool
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.ctransform import assignment, psi_step
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 LAMS = st.floats(-2, 3).map(lambda exponent: 10.0**exponent)
@@ -46,7 +43,7 @@ def example(n_massless=0):
 
 def solve(problem, lam):
     x, w, target, cost = problem
-    return solve_pool(x, w, target.y, target.nu, lam, cost)
+    return solve_exact(x, w, SemiDual(target, lam, cost))
 
 
 def matrix_and_masses(problem):
@@ -93,7 +90,7 @@ def test_the_entropic_cost_is_above_the_hard_one_by_at_most_lam_entropies(proble
 @given(problems(), LAMS)
 def test_the_entropic_potential_nearly_maximises_the_hard_dual(problem, lam):
     x, w, target, cost = problem
-    value = float(objective(x, target, solve(problem, lam).psi, 0.0, cost, w)[0])
+    value = float(SemiDual(target, 0.0, cost).value(x, solve(problem, lam).psi, w)[0])
     hard, least = hard_cost(problem), float(target.positive.nu.min())
     assert hard - lam * np.log(1 / least) - 1e-7 <= value <= hard + 1e-7
 
@@ -127,7 +124,7 @@ def test_a_small_lam_costs_exactly_the_entropy_of_the_hard_plan(lam):
     # log 5. To exchange two neighbours costs 2 more, so that each leaks exp(-2 / (2 lam)) of its mass: W^lam is
     # W + lam log 5 up to about lam exp(-1 / lam), which is smaller than any power of lam.
     x = torch.arange(5.0, dtype=torch.float64)[:, None]
-    missing = 0.09 + lam * np.log(5) - solve_pool(x, None, x + 0.3, None, lam).value
+    missing = 0.09 + lam * np.log(5) - solve_exact(x, None, SemiDual.of(x + 0.3, None, lam)).value
     leak = lam * np.exp(-1 / lam)
     assert 0.5 * leak - 1e-12 <= missing <= 3 * leak + 1e-12
 

@@ -6,11 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.ctransform import c_transform
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=30)
 LAMS = st.floats(-3, 3).map(lambda exponent: 10.0**exponent) | st.just(0.0)
@@ -34,7 +31,7 @@ COSTS = st.sampled_from([Cost(1.0), Cost(1.5), Cost(2.0)])
 @given(problems(), LAMS, COSTS)
 def test_psi_gradient_sums_to_zero(problem, lam, cost):
     x, w, target, psi, _ = problem
-    grad = objective(x, target, psi, lam, cost, w)[1]
+    grad = SemiDual(target, lam, cost).value(x, psi, w)[1]
     assert abs(float(grad.sum())) <= 1e-14
     assert grad[-1] == 0
 
@@ -43,7 +40,7 @@ def test_psi_gradient_sums_to_zero(problem, lam, cost):
 @given(problems(), LAMS, COSTS, st.floats(-50, 50))
 def test_a_shift_of_psi_changes_nothing(problem, lam, cost, t):
     x, w, target, psi, _ = problem
-    (value, grad), (shifted, shifted_grad) = (objective(x, target, v, lam, cost, w) for v in (psi, psi + t))
+    (value, grad), (shifted, shifted_grad) = (SemiDual(target, lam, cost).value(x, v, w) for v in (psi, psi + t))
     assert abs(float(value - shifted)) <= 1e-10
     # at small lam the assignment sees the rounding of psi + t, 50 * 1e-16 / lam
     torch.testing.assert_close(grad, shifted_grad, rtol=0, atol=1e-10)
@@ -53,8 +50,8 @@ def test_a_shift_of_psi_changes_nothing(problem, lam, cost, t):
 @given(problems(), LAMS, COSTS, st.floats(0, 1))
 def test_concavity_and_the_tangent_above(problem, lam, cost, t):
     x, w, target, psi, other = problem
-    (value, grad), (value_2, grad_2) = (objective(x, target, v, lam, cost, w) for v in (psi, other))
-    between = objective(x, target, t * psi + (1 - t) * other, lam, cost, w)[0]
+    (value, grad), (value_2, grad_2) = (SemiDual(target, lam, cost).value(x, v, w) for v in (psi, other))
+    between = SemiDual(target, lam, cost).value(x, t * psi + (1 - t) * other, w)[0]
     assert between >= t * value + (1 - t) * value_2 - 1e-10
     assert value_2 <= value + grad @ (other - psi) + 1e-10
     assert (grad - grad_2) @ (psi - other) <= 1e-10
@@ -68,14 +65,14 @@ def test_psi_gradient_is_the_finite_difference_and_autograds(cost, lam):
     w = torch.rand(25, generator=rng, dtype=torch.float64)
     w, target = w / w.sum(), DiscreteMeasure.from_atoms(y, torch.arange(6))
     psi, h = torch.randn(6, generator=rng, dtype=torch.float64, requires_grad=True), 1e-5
-    grad = objective(x, target, psi, lam, cost, w)[1]
+    grad = SemiDual(target, lam, cost).value(x, psi, w)[1]
     (autograd,) = torch.autograd.grad(w @ c_transform(x, target, psi, lam, cost) + target.nu @ psi, psi)
     torch.testing.assert_close(grad, autograd, rtol=0, atol=1e-12)
     psi = psi.detach()
     for j in range(6):
         step = torch.zeros(6).double()
         step[j] = h
-        above, below = (float(objective(x, target, psi + sign * step, lam, cost, w)[0]) for sign in (1, -1))
+        above, below = (float(SemiDual(target, lam, cost).value(x, psi + sign * step, w)[0]) for sign in (1, -1))
         # h^2 = 1e-10 times a third derivative of at most 1 / lam^2 = 2500
         assert float(grad[j]) == pytest.approx((above - below) / (2 * h), abs=1e-6)
 
@@ -85,12 +82,12 @@ def test_psi_gradient_is_the_finite_difference_and_autograds(cost, lam):
 def test_the_maximiser_is_unique_up_to_the_gauge(problem, lam):
     # Two starting points of a strictly concave problem: solving it from either side ends on one psi.
     x, w, target, psi, _ = problem
-    best = solve_pool(x, w, target.y, target.nu, lam)
-    value, grad = objective(x, target, best.psi, lam, Cost(), w)
+    best = solve_exact(x, w, SemiDual(target, lam))
+    value, grad = SemiDual(target, lam).value(x, best.psi, w)
     assert float(grad.abs().sum()) <= 1e-9
     direction = target.center(psi)
     if float(direction.abs().max()) > 0.1:
-        moved = objective(x, target, best.psi + direction, lam, Cost(), w)[0]
+        moved = SemiDual(target, lam).value(x, best.psi + direction, w)[0]
         assert moved < value
 
 
@@ -98,7 +95,7 @@ def test_the_maximiser_is_unique_up_to_the_gauge(problem, lam):
 @given(problems(), st.floats(-2, 2).map(lambda exponent: 10.0**exponent))
 def test_the_optimum_is_the_primal_cost_of_its_plan(problem, lam):
     x, w, target, _, _ = problem
-    best = solve_pool(x, w, target.y, target.nu, lam)
+    best = solve_exact(x, w, SemiDual(target, lam))
     y, nu, psi = (t[:-1] for t in (target.y, target.nu, best.psi))  # the last atom has no mass
     matrix = Cost().matrix(x, y)
     plan = w[:, None] * torch.softmax((psi - matrix) / lam + nu.log(), dim=1)

@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_certified, solve_exact
 from otgrad.ctransform import assignment, c_transform
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
 from otgrad.solvers import certified, exact
-from otgrad.solvers.certified import solve_fixed_source
-from otgrad.solvers.exact import solve_pool
 from otgrad.solvers.solution import Solution
 
 
@@ -29,7 +25,7 @@ def draw(b, n, d=2, seed=0):
 @pytest.mark.parametrize("p", [1.0, 2.0])
 def test_both_marginals_hold(b, n, lam, p):
     x, w, y, nu = draw(b, n)
-    solution = solve_pool(x, w, y, nu, lam, p)
+    solution = solve_exact(x, w, SemiDual.of(y, nu, lam, p))
     pi = assignment(x, DiscreteMeasure(y, nu), solution.psi, lam, Cost(p))
     error = float((w @ pi - nu).abs().sum())
     # the rows hold by construction; 1e-14 of the spread over lam is the rounding that the solver allows itself
@@ -52,7 +48,7 @@ def primal_value(x, w, y, nu, lam, p, pi):
 def test_the_two_sides_agree(b, n, lam):
     # Solving with the roles exchanged gives the c,lam-transform of psi and the same value.
     x, w, y, nu = draw(b, n)
-    solution, exchanged = solve_pool(x, w, y, nu, lam), solve_pool(y, nu, x, w, lam)
+    solution, exchanged = solve_exact(x, w, SemiDual.of(y, nu, lam)), solve_exact(y, nu, SemiDual.of(x, w, lam))
     phi = c_transform(x, DiscreteMeasure(y, nu), solution.psi, lam, Cost())
     torch.testing.assert_close(phi - w @ phi, exchanged.psi, rtol=0, atol=1e-8 * max(1, lam))
     assert solution.value == pytest.approx(exchanged.value, abs=1e-9)
@@ -62,8 +58,8 @@ def test_the_two_sides_agree(b, n, lam):
 def test_repeated_points_are_weights(b, n):
     x, _, y, nu = draw(b, n)
     counts = torch.arange(1, b + 1)
-    repeated = solve_pool(x.repeat_interleave(counts, 0), None, y, nu, 0.1)
-    weighted = solve_pool(x, counts, y, nu, 0.1)
+    repeated = solve_exact(x.repeat_interleave(counts, 0), None, SemiDual.of(y, nu, 0.1))
+    weighted = solve_exact(x, counts, SemiDual.of(y, nu, 0.1))
     torch.testing.assert_close(repeated.psi, weighted.psi, rtol=0, atol=1e-7)
     assert repeated.value == pytest.approx(weighted.value, abs=1e-9)
 
@@ -75,8 +71,8 @@ def test_atoms_and_points_without_mass_leave(lam):
     w, nu = w / w.sum(), nu / nu.sum()
     kept_x, kept_y = torch.nonzero(w).squeeze(1), torch.nonzero(nu).squeeze(1)
     y[3], x[1] = 1e4, -1e4
-    solution = solve_pool(x, w, y, nu, lam)
-    reduced = solve_pool(x[kept_x], w[kept_x], y[kept_y], nu[kept_y], lam)
+    solution = solve_exact(x, w, SemiDual.of(y, nu, lam))
+    reduced = solve_exact(x[kept_x], w[kept_x], SemiDual.of(y[kept_y], nu[kept_y], lam))
     assert solution.psi[3] == 0
     torch.testing.assert_close(solution.psi[kept_y], reduced.psi, rtol=0, atol=1e-9)
     assert solution.value == pytest.approx(reduced.value, abs=1e-9)
@@ -87,19 +83,19 @@ def test_atoms_and_points_without_mass_leave(lam):
 def test_no_perturbation_increases_the_semidual(lam, p):
     x, w, y, nu = draw(10, 6)
     target = DiscreteMeasure(y, nu)
-    solution = solve_pool(x, w, y, nu, lam, p)
+    solution = solve_exact(x, w, SemiDual.of(y, nu, lam, p))
     rng = torch.Generator().manual_seed(1)
     for size in (1e-3, 1e-2, 0.1, 1.0):
         for _ in range(20):
             psi = solution.psi + size * torch.randn(6, generator=rng, dtype=torch.float64)
-            assert float(objective(x, target, psi, lam, Cost(p), w)[0]) <= solution.value + solution.gap + 1e-12
+            assert float(SemiDual(target, lam, Cost(p)).value(x, psi, w)[0]) <= solution.value + solution.gap + 1e-12
 
 
 @pytest.mark.parametrize("d", [1, 3])
 def test_a_translation_costs_its_squared_length(d):
     y = draw(40, 40, d)[2]
     v = torch.arange(1.0, d + 1).double()
-    solution = solve_pool(y - v, None, y, None, 0.0)
+    solution = solve_exact(y - v, None, SemiDual.of(y, None, 0.0))
     exact = float(v @ v)
     assert exact - solution.value + 1e-12 >= 0
     assert exact - solution.value <= 1e-4 * exact
@@ -110,7 +106,7 @@ def test_a_translation_costs_its_squared_length(d):
 def test_sorting_gives_the_unregularised_cost_on_a_line(p):
     x, _, y, _ = draw(50, 50, 1)
     exact = float(((x.sort(0).values - y.sort(0).values).abs() ** p).mean())
-    solution = solve_pool(x, None, y, None, 0.0, p)
+    solution = solve_exact(x, None, SemiDual.of(y, None, 0.0, p))
     assert exact * (1 - 1e-4) <= solution.value <= exact + 1e-12
     assert math.isnan(solution.marginal_error)
 
@@ -125,14 +121,14 @@ def test_quantiles_give_the_unregularised_cost_of_weighted_points_on_a_line(b, n
     middle = (cuts[1:] + cuts[:-1]) / 2
     moves = x[:, 0].numpy()[np.searchsorted(cuts_x, middle)] - y[:, 0].numpy()[np.searchsorted(cuts_y, middle)]
     exact = float((np.diff(cuts) * moves**2).sum())
-    assert exact * (1 - 1e-4) <= solve_pool(x, w, y, nu, 0.0).value <= exact + 1e-12
+    assert exact * (1 - 1e-4) <= solve_exact(x, w, SemiDual.of(y, nu, 0.0)).value <= exact + 1e-12
 
 
 def test_two_points_have_a_closed_form():
     # x = y = {0, 1}, uniform: psi = 0 by symmetry, each value is -lam log((1 + exp(-1 / lam)) / 2).
     points = torch.tensor([[0.0], [1.0]])
     for lam in (0.05, 1.0, 50.0):
-        solution = solve_pool(points, None, points, None, lam)
+        solution = solve_exact(points, None, SemiDual.of(points, None, lam))
         assert solution.psi.tolist() == pytest.approx([0, 0], abs=1e-10)
         assert solution.value == pytest.approx(-lam * math.log1p(math.expm1(-1 / lam) / 2), abs=1e-10)
 
@@ -140,17 +136,17 @@ def test_two_points_have_a_closed_form():
 @pytest.mark.parametrize("lam", [0.0, 0.1, 1e3])
 def test_constant_costs_and_equal_measures(lam):
     same = draw(6, 6)[0]
-    assert 0 <= solve_pool(same, None, same, None, lam).value <= float(Cost().matrix(same, same).mean())
+    assert 0 <= solve_exact(same, None, SemiDual.of(same, None, lam)).value <= float(Cost().matrix(same, same).mean())
     corner = torch.eye(3)
-    solution = solve_pool(torch.zeros(2, 3), None, corner, [1.0, 2.0, 3.0], lam)
+    solution = solve_exact(torch.zeros(2, 3), None, SemiDual.of(corner, [1.0, 2.0, 3.0], lam))
     assert solution.value == pytest.approx(1.0, abs=1e-10)  # every plan costs ||e_j||^2 = 1
-    single = solve_pool(torch.zeros(1, 2), None, torch.tensor([[3.0, 4.0]]), None, lam)
+    single = solve_exact(torch.zeros(1, 2), None, SemiDual.of(torch.tensor([[3.0, 4.0]]), None, lam))
     assert (single.value, single.psi.tolist()) == (25.0, [0.0])
 
 
 def test_the_value_falls_with_lam_to_the_unregularised_cost():
     x, w, y, nu = draw(10, 8)
-    solutions = [solve_pool(x, w, y, nu, lam) for lam in (0.0, 1e-3, 0.01, 0.1, 1.0, 10.0, 1e3)]
+    solutions = [solve_exact(x, w, SemiDual.of(y, nu, lam)) for lam in (0.0, 1e-3, 0.01, 0.1, 1.0, 10.0, 1e3)]
     values = [s.value for s in solutions]
     assert values[0] <= values[1] + 1e-12
     assert values[1] - values[0] <= solutions[0].gap + 1e-3 * math.log(10 / 0.03)  # lam times the largest entropy
@@ -185,26 +181,27 @@ X, YS = torch.zeros(3, 2), torch.ones(4, 2)
 )
 def test_refusals(x, weights, y, nu, lam, cost):
     with pytest.raises(ValueError, match=":") as caught:
-        solve_pool(x, weights, y, nu, lam, cost)
+        solve_exact(x, weights, SemiDual.of(y, nu, lam, cost))
     assert "\n" not in str(caught.value)
 
 
 def test_both_solvers_of_a_pool_return_one_kind_of_solution():
     x, w, y, nu = draw(40, 5)
-    exactly, nearly = solve_pool(x, w, y, nu, 0.1), solve_fixed_source(x, DiscreteMeasure(y, nu), 0.1, weights=w)
+    exactly, nearly = (solve(x, w, SemiDual.of(y, nu, 0.1)) for solve in (solve_exact, solve_certified))
     assert type(exactly) is type(nearly) is Solution is exact.PoolSolution is certified.FixedSourceSolution
     assert [field.name for field in fields(Solution)] == [
-        "psi", "value", "gap", "marginal_error", "work", "converged",
+        "psi", "value", "gap", "relative_gap", "marginal_error", "work", "converged",
     ]  # fmt: skip
     assert (exactly.converged, nearly.converged) == (True, True)
     assert (exactly.gap, exactly.marginal_error <= 1e-10) == (0.0, True)
-    assert 0 <= nearly.gap <= 0.01
+    assert 0 <= nearly.gap == pytest.approx(nearly.relative_gap * nearly.value)
+    assert (exactly.relative_gap, nearly.relative_gap <= 0.01) == (0.0, True)
     assert exactly.newton_steps == exactly.work > 0
     assert isinstance(exactly.newton_steps, int)
     assert nearly.passes == nearly.work >= 3
     with pytest.raises(FrozenInstanceError):
         exactly.value = 0.0
-    unregularised = solve_pool(x, w, y, nu, 0.0)
+    unregularised = solve_exact(x, w, SemiDual.of(y, nu, 0.0))
     assert unregularised.converged
     assert math.isnan(unregularised.marginal_error)
     assert 0 <= unregularised.gap <= 1e-4 * unregularised.value

@@ -24,10 +24,9 @@ from companion.algorithms.problem import Problem
 from companion.algorithms.runs import OTConfig
 from companion.algorithms.training_state import TrainingState
 from otgrad.costs import Cost
-from otgrad.ctransform import c_transform_fixed_psi
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.scale.shards import Shard, Team
-from otgrad.semidual import effective_atoms, marginal_error, objective
+from otgrad.semidual import marginal_error
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_round, check_psi
 
 
@@ -50,7 +49,7 @@ def ascend_psi(
     def draw() -> Tensor:
         return generator(problem.latent(batch_size, rng))
 
-    return asgd_round(state, draw, steps, problem.target, problem.lam, problem.cost, rule)
+    return asgd_round(draw, problem.semidual, state=state, steps=steps, rule=rule)
 
 
 def psi_round(
@@ -91,7 +90,7 @@ def descend_theta(
         F(psi, theta) on that batch before the step (scalar tensor), in units of the cost.
     """
     x = generator(problem.latent(batch_size, rng))
-    transform = c_transform_fixed_psi(x, problem.target, psi, problem.lam, problem.cost).mean()
+    transform = problem.semidual.fixed_psi(x, psi).mean()
     optimizer.zero_grad(set_to_none=True)
     transform.backward()
     optimizer.step()
@@ -234,8 +233,8 @@ def _measure(run: TrainingState, problem: Problem, config: OTConfig) -> dict[str
     rng = torch.Generator(problem.target.y.device).manual_seed(config.seed + 1_000_003)
     x = sample_images(run.generator, problem.latent, config.eval_samples, rng)
     psi = run.variant.dual.everywhere() if run.variant else run.psi_state.average
-    value, grad = objective(x, problem.target, psi, problem.lam, problem.cost)
-    atoms = effective_atoms(x[:100], problem.target, psi, problem.lam, problem.cost)
+    value, grad = problem.semidual.value(x, psi)
+    atoms = problem.semidual.effective_atoms(x[:100], psi)
     return {"value": float(value), "marginal_error": marginal_error(grad, problem.target), "effective_atoms": atoms}
 
 

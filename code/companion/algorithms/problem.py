@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Sampler
+from otgrad.semidual import SemiDual
 
 
 @dataclass(frozen=True)
@@ -16,3 +18,8 @@ class Problem:
     target: DiscreteMeasure
     cost: Cost
     lam: float
+
+    @cached_property
+    def semidual(self) -> SemiDual:
+        """All of these but the latent law."""
+        return SemiDual(self.target, self.lam, self.cost)

@@ -24,7 +24,7 @@ from companion.algorithms.algorithm1 import ascend_psi, descend_theta
 from companion.algorithms.problem import Problem
 from otgrad.costs import Cost
 from otgrad.measures import Dirac, DiscreteMeasure, Sampler, Segment
-from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 Point = tuple[float, float]
@@ -209,13 +209,13 @@ def run(
 def run_exact(
     instance: Instance, lam: float, step: Step, iterations: int, batch_size: int = 1, seed: int = 0
 ) -> Trajectory:
-    """Run Algorithm 1 with psi the optimum on a fresh batch (`solve_pool`) instead of ASGD's. Arguments as `run`."""
+    """Run Algorithm 1 with psi the optimum on a fresh batch (`solve_exact`) instead of ASGD's. Arguments as `run`."""
     problem, rng = instance.problem(lam), torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
     def next_psi(generator: Translation) -> Tensor:
         x = generator(problem.latent(batch_size, rng))
-        return solve_pool(x, None, problem.target.y, problem.target.nu, lam).psi
+        return solve_exact(x, None, problem.semidual).psi
 
     return _descend(instance, problem, next_psi, step, iterations, batch_size, rng)
 

@@ -29,16 +29,15 @@ import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
-from otgrad.ctransform import assignment
 from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
+from otgrad.semidual import SemiDual
+from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.solution import Solution
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step, cost_spread
 
 EXACT = 1e-6  # units of the cost; both solvers stop at marginal errors of 1e-10 or less; 1e-9 was the worst seen
 ROUNDING = 1e-9  # units of the cost; POT's network simplex is exact but for rounding
-HARD_GAP = 1e-3  # relative; solve_pool stops at 1e-4 for lam == 0
+HARD_GAP = 1e-3  # relative; solve_exact stops at 1e-4 for lam == 0
 # Relative gaps at which the stochastic solvers end, POT's and ours, at lam > 0 and at lam == 0, where F is not smooth.
 # Worst of 25 seeds and of image samples from sharp to collapsed: POT's 8e-3 and 2.5e-2, ours 1.3e-2 and 5e-2.
 # (If all samples are black, ours ends at 1.4e-1 for lam == 0: 200 equal points move one atom at a time.)
@@ -75,13 +74,13 @@ class Instance:
         metric, power = ("sqeuclidean", 1.0) if self.cost.p == 2 else ("euclidean", self.cost.p)
         return ot.dist(self.x.numpy(), self.y.numpy(), metric=metric) ** power / self.cost.scale
 
+    def semidual(self, lam: float) -> SemiDual:
+        """F at one lam."""
+        return SemiDual(self.target, lam, self.cost)
+
     def value(self, psi: Tensor, lam: float) -> float:
         """F(psi) on the pool, in units of the cost."""
-        return float(objective(self.x, self.target, psi, lam, self.cost, self.w)[0])
-
-    def solve(self, lam: float) -> Solution:
-        """Our exact solver."""
-        return solve_pool(self.x, self.w, self.y, self.nu, lam, self.cost)
+        return float(self.semidual(lam).value(self.x, psi, self.w)[0])
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Comparison:
 
 def compare(instance: Instance, lam: float, seed: int) -> Comparison:
     """Run every comparison that lam >= 0 allows; `seed` draws the points of the two stochastic solvers."""
-    ours = instance.solve(lam)
+    ours = solve_exact(instance.x, instance.w, instance.semidual(lam))
     if lam == 0:
         exact, optimum = hard_checks(instance, ours)
         potentials, trace = [], []
@@ -160,7 +159,7 @@ def entropic_checks(instance: Instance, lam: float, ours: Solution) -> tuple[lis
     """
     stable = ["sinkhorn_log", "sinkhorn"] if instance.matrix.max() / lam < MAX_EXPONENT else ["sinkhorn_log"]
     runs = [pot_sinkhorn(instance, lam, method)[:2] for method in stable]
-    our_plan = instance.w[:, None] * assignment(instance.x, instance.target, ours.psi, lam, instance.cost)
+    our_plan = instance.w[:, None] * instance.semidual(lam).assignment(instance.x, ours.psi)
     values = [plan_value(instance, lam, plan) for _, plan in runs]
     return [
         _worst(instance.name, lam, "potential", ours.psi.numpy(), [psi.numpy() for psi, _ in runs]),
@@ -208,7 +207,7 @@ def stochastic_trace(instance: Instance, lam: float, optimum: float, seed: int) 
     for k in range(1, passes + 1):
         for _ in range(steps):
             rows = torch.multinomial(instance.w, batch, replacement=True, generator=generator)
-            asgd_step(state, instance.x[rows], instance.target, lam, instance.cost, StepRule())
+            asgd_step(instance.x[rows], instance.semidual(lam), state=state, rule=StepRule())
         if k in recorded_passes(passes):
             yield k, relative_gap(optimum, instance.value(state.average, lam))
 

@@ -20,7 +20,7 @@ from companion.scores.transport import exact_w2
 from otgrad.costs import Cost
 from otgrad.ctransform import heights
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.semidual import marginal_error, objective
+from otgrad.semidual import marginal_error
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 JUDGED = 1000  # samples, and held-out images, of W2
@@ -95,8 +95,8 @@ def _problem(config: StabilityConfig, y: Tensor) -> Problem:
 
 def judge_psi(x: Tensor, problem: Problem, psi: Tensor) -> dict[str, float]:
     """Marginal error of psi (n,) on points x (b, d), and how many of them tie between two atoms, or nearly."""
-    law, lam, cost = problem.target, problem.lam, problem.cost
-    margins = torch.cat([tile.topk(2, dim=1).values.diff(dim=1).abs() for tile, _ in heights(x, law, psi, cost)])
-    error = marginal_error(objective(x, law, psi, lam, cost)[1])
+    tiles = heights(x, problem.target, psi, problem.cost)
+    margins = torch.cat([tile.topk(2, dim=1).values.diff(dim=1).abs() for tile, _ in tiles])
+    error = marginal_error(problem.semidual.step(x, psi)[1])
     ties, near = (float((margins < width).double().mean()) for width in (TIE, 1000 * TIE))
     return {"marginal_error": error, "ties": ties, "near_ties": near}

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from companion.algorithms.problem import Problem
-from otgrad.ctransform import x_grad
 
 
 class Anchor:
@@ -63,5 +62,5 @@ class Anchor:
     @torch.enable_grad()
     def _gradient(self, z: Tensor) -> tuple[Tensor, ...]:
         x = self.generator(z)
-        _, slopes = x_grad(x.detach(), self.problem.target, self.psi, self.lam, self.problem.cost)
+        _, slopes = self.problem.semidual.at(self.lam).x_grad(x.detach(), self.psi)
         return torch.autograd.grad(x, list(self.generator.parameters()), slopes / len(x))

@@ -20,8 +20,8 @@ from companion.algorithms.variants.minibatch import BatchSelfTerm
 from companion.algorithms.variants.schedules import WeightAverage, lam_at, rate_at
 from companion.algorithms.variants.self_term import SelfTerm
 from companion.algorithms.variants.settings import Variant
-from otgrad.ctransform import x_grad
 from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
 
@@ -76,7 +76,7 @@ class VectorDual:
 
     def ascend(self, batch: Tensor, lam: float) -> None:
         """Take one step of ASGD."""
-        asgd_step(self.asgd, batch, self.problem.target, lam, self.problem.cost, self.rule)
+        asgd_step(batch, self.problem.semidual.at(lam), state=self.asgd, rule=self.rule)
 
     def law(self, x: Tensor, lam: float) -> tuple[DiscreteMeasure, Tensor]:
         """Return all of the data law with the average."""
@@ -169,7 +169,7 @@ class VariantLoop:
         law, psi = self.dual.law(points, lam)
         if self.anchor is not None:
             self.anchor.renew(self.generator, psi, lam, self._latents)
-        values, slopes = x_grad(points, law, psi, lam, cost)
+        values, slopes = SemiDual(law, lam, cost).x_grad(points, psi)
         if self.self_term is not None:
             slopes = slopes - self.variant.self_weight * self.self_term.slopes(points, lam, cost)[1]
         self.optimizer.zero_grad(set_to_none=True)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from companion.algorithms.problem import Problem
 from otgrad.costs import Cost
-from otgrad.ctransform import x_grad
 from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState
 
 STAGES = 8  # over which lam falls, from the mean cost
@@ -98,7 +98,7 @@ class BatchSelfTerm:
         """Compute psi_self^{c,lam}(x_i) (b,) and its gradients (b, d) at points x (b, d), without a graph."""
         samples = self.draw()
         psi = sinkhorn_psi(cost.matrix(x, samples), lam)
-        return x_grad(x, DiscreteMeasure.from_atoms(samples), psi, lam, cost)
+        return SemiDual.of(samples, None, lam, cost).x_grad(x, psi)
 
     def state(self) -> dict[str, Any]:
         """Return nothing."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from companion.algorithms.networks import make_potential
 from companion.algorithms.problem import Problem
-from otgrad.ctransform import c_transform
 from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState
 
 LR_PSI = 1e-3  # ASSUME: Adam's, as the sequel's for theta
@@ -42,7 +42,8 @@ class NetworkDual:
         """
         law = self._drawn()
         psi = self.network(law.points)
-        value = c_transform(batch, law, psi, lam, self.problem.cost).mean() + torch.dot(law.nu, psi)
+        transform = SemiDual(law, lam, self.problem.cost).transform(batch, psi)
+        value = transform.mean() + torch.dot(law.nu, psi)
         if not math.isfinite(float(value.detach())):
             raise FloatingPointError("psi as a network: the semi-dual is not finite; lower lr_theta")
         self.optimizer.zero_grad(set_to_none=True)
