@@ -108,16 +108,41 @@ FIGURES = {
     name: [path for key, paths in inputs.items() if key not in NO_TABLES for path in listed(paths)]
     for name, _, _, inputs, _ in DRAWN
 }
-# Called by name alone: Figure 2 over more lam.
-PILOT = (
-    "pilot",
-    "Paper A",
-    "images/draw_figure2.py",
-    each(rules.train_ot.output, {"samples": "samples", "logs": "log"}, run=PILOT_RUNS) | DATASET,
-    PRESET_NAME | {"runs": PILOT_RUNS},
-)
+# Called by name alone: Figure 2 over more lam, free particles, paper B's plane at its authors' Euler step.
+BY_NAME = [
+    (
+        "pilot",
+        "Paper A",
+        "images/draw_figure2.py",
+        each(rules.train_ot.output, {"samples": "samples", "logs": "log"}, run=PILOT_RUNS) | DATASET,
+        PRESET_NAME | {"runs": PILOT_RUNS},
+    ),
+    (
+        "memorise",
+        "Paper A",
+        "shrinkage/draw_memorise.py",
+        {"tables": MEMORISE_TABLES, "expected": rules.memorise_bounds.output[0]} | DATASET,
+        PRESET_NAME,
+    ),
+    *[
+        (
+            study,
+            "Paper B",
+            "persistence/draw_planar.py",
+            each(
+                rules.train_euler.output,
+                {"records": "record", "logs": "log", "timings": "timing"},
+                study=study,
+                arm=arms,
+            ),
+            {"preset": study, "part": "curves"},
+        )
+        for study, arms in EULER_ARMS.items()
+    ],
+]
+ALIKE = {"pilot": "figure2", "euler": "planar", "euler_authors": "planar"}  # figure: whose caption it has
 
-for _name, _paper, _script, _inputs, _params in [*DRAWN, PILOT]:
+for _name, _paper, _script, _inputs, _params in [*DRAWN, *BY_NAME]:
 
     rule:
         name:
@@ -125,7 +150,7 @@ for _name, _paper, _script, _inputs, _params in [*DRAWN, PILOT]:
         input:
             **_inputs,
         output:
-            drawn(_name, _paper, caption="figure2" if _name == "pilot" else None),
+            drawn(_name, _paper, caption=ALIKE.get(_name)),
         log:
             f"logs/{_name}.log",
         benchmark:

@@ -104,17 +104,3 @@ use rule planar_table as euler_table with:
         "results/benchmarks/{study}_table.tsv"
     wildcard_constraints:
         study="|".join(EULER),
-
-
-rule euler:
-    input:
-        "results/euler/table.csv",
-    message:
-        "results/euler/table.md: paper B in the plane at the authors' Euler step"
-
-
-rule euler_authors:
-    input:
-        "results/euler_authors/table.csv",
-    message:
-        "results/euler_authors/table.md: the same with the authors' batch and number of steps"

@@ -9,6 +9,24 @@ rule train:
         "The image runs are there"
 
 
+# Paper B in the plane at the Euler step of its authors' options: snakemake --cores all plane
+rule plane:
+    input:
+        "results/euler/table.csv",
+        "figures/euler.svg",
+    message:
+        "results/euler/table.md, figures/euler.svg"
+
+
+# The same with the authors' batch and number of outer steps.
+rule plane_authors:
+    input:
+        "results/euler_authors/table.csv",
+        "figures/euler_authors.svg",
+    message:
+        "results/euler_authors/table.md, figures/euler_authors.svg"
+
+
 # Rewrites the tracked references from this run.
 rule references:
     input:
@@ -95,6 +113,13 @@ localrules:
     figure2,
     training,
     pilot,
+    memorise,
+    euler,
+    euler_authors,
+    euler_table,
+    plane,
+    plane_authors,
+    memorise_bounds,
     evaluation,
     neighbours,
     interpolation,
