@@ -49,7 +49,7 @@ LATENTS = on_line(1.3, 2, 2.4)
 def square_root_gradient(theta, lam, form=theta_gradient_explicit):
     with torch.no_grad():
         psi = solve_exact(SquareRoot(theta)(LATENTS), None, SemiDual(LAW, lam)).psi
-    return float(form(SquareRoot(theta), LATENTS, LAW, psi, lam, Cost())[0])
+    return float(form(SquareRoot(theta), LATENTS, SemiDual(LAW, lam), psi)[0])
 
 
 @pytest.mark.parametrize("lam", [0.1, 1.0])

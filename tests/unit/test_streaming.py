@@ -20,6 +20,7 @@ LAMS = (0.0, 0.02, 0.5, 1e4)
 LARGE = """
 import sys, torch
 from pathlib import Path
+from otgrad.costs import Cost
 from otgrad.ctransform import psi_step, x_grad
 from otgrad.scale import streams as streaming
 from otgrad.scale.streams import StreamedMeasure
