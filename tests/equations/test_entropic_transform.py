@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
-from otgrad.measures import DiscreteMeasure
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=30)
 LAMS = st.floats(-4, 4).map(lambda exponent: 10.0**exponent)
