@@ -20,7 +20,7 @@ from gpu_record import Record
 from otgrad.kernels import cuda_blocks
 
 ROOT = Path(__file__).parents[2]
-TESTS = ("tests/unit/test_kernel_cuda.py", "tests/unit/test_graphs.py")
+TESTS = ("tests/library/test_kernel_cuda.py", "tests/companion/test_graphs.py")
 COUNTS = ("passed", "failed", "skipped", "error")  # in pytest's last line
 PEERS = ("triton", "jax", "flash-sinkhorn", "pykeops", "POT", "ott-jax")
 TINY = {"b": [3], "n": 40, "lam": [0.1, 0.0], "rounds": 1, "many": 0, "arms": gpu.SMOKE}

@@ -85,6 +85,12 @@ def modules():
     return {name: (imported(path) & files.keys()) - {name, *PACKAGES} for name, path in files.items()}
 
 
+def test_tests_of_the_library_know_no_companion():
+    files = sorted((ROOT / "tests/library").glob("*.py"))
+    assert len(files) > 20
+    assert not [path.name for path in files if tops(path) & {"companion", "benchmarks"}]
+
+
 def test_there_are_files_to_judge():
     assert {"otgrad.costs", "otgrad.kernels.cpu", "companion.algorithms.algorithm1"} <= modules().keys()
     assert modules()["otgrad.gradient"] == {"otgrad.semidual"}

@@ -7,11 +7,11 @@ import record
 import slow_changed
 from slow_changed import ROOT, changed, commits, slow_files, touched
 
-STREAMING, MUTANTS = ROOT / "tests/unit/test_streaming.py", ROOT / "tests/equations/test_mutants.py"
+STREAMING, MUTANTS = ROOT / "tests/library/test_streaming.py", ROOT / "tests/equations/test_mutants.py"
 FAULTS, RUNS = ROOT / "tests/faults/test_training_faults.py", ROOT / "tests/workflow/test_workflow_faults.py"
-KERNELS = {ROOT / f"tests/unit/test_{name}.py" for name in ("benchmarks", "kernel_cuda")}
-SHARDS, BROWSER = ROOT / "tests/unit/test_sharding.py", ROOT / "tests/workflow/test_gallery_browser.py"
-PASS, OFFLINE = (ROOT / f"tests/unit/test_gpu_{name}.py" for name in ("pass", "offline"))
+KERNELS = {ROOT / "tests/companion/test_benchmarks.py", ROOT / "tests/library/test_kernel_cuda.py"}
+SHARDS, BROWSER = ROOT / "tests/library/test_sharding.py", ROOT / "tests/workflow/test_gallery_browser.py"
+PASS, OFFLINE = (ROOT / f"tests/companion/test_gpu_{name}.py" for name in ("pass", "offline"))
 KILLS, SLURM = ROOT / "tests/workflow/test_workflow_kills.py", ROOT / "tests/workflow/test_slurm.py"
 
 
@@ -33,7 +33,7 @@ def touched_by(name):
         ("docs/gpu.md", {OFFLINE}),
         ("code/companion/images/run_training.py", {RUNS, FAULTS}),
         ("tests/equations/test_duality.py", {RUNS, MUTANTS}),
-        ("tests/unit/test_streaming.py", {STREAMING}),
+        ("tests/library/test_streaming.py", {STREAMING}),
         ("tests/workflow/conftest.py", {RUNS, KILLS, SLURM, BROWSER}),
         ("code/companion/reader/gallery/page.html.j2", {RUNS, BROWSER}),
         ("tests/workflow/whole_runs.py", {RUNS, KILLS}),
