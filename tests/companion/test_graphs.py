@@ -9,7 +9,7 @@ import torch
 from companion.algorithms import graphs
 from companion.algorithms.algorithm1 import ascend_psi, psi_round
 from companion.algorithms.problem import Problem
-from otgrad.costs import Cost
+from otgrad import Cost, SemiDual
 from otgrad.measures import DiscreteMeasure, Uniform
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
@@ -84,7 +84,7 @@ def problem(device):
     law = DiscreteMeasure.from_atoms(torch.rand(300, 20, generator=rng).to(device))
     torch.manual_seed(0)
     generator = torch.nn.Sequential(torch.nn.Linear(5, 20), torch.nn.Sigmoid()).to(device)
-    return generator, Problem(Uniform(5), law, Cost().normalized(law.y, law.nu), 0.05)
+    return generator, Problem(Uniform(5), SemiDual(law, 0.05, Cost().normalized(law.y, law.nu)))
 
 
 def rounds(device, repeated):

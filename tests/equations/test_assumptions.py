@@ -75,7 +75,7 @@ def test_where_the_slope_is_infinite_the_gradient_is_nan(lam, form):
 
 def test_algorithm_1_stops_at_the_first_psi_step_after_a_gradient_that_is_nan():
     generator, target = SquareRoot(0.0), DiscreteMeasure.from_atoms(on_line(0, 1))
-    problem = Problem(Normal(1, dtype=torch.float64), target, Cost(), 0.5)
+    problem = Problem(Normal(1, dtype=torch.float64), SemiDual(target, 0.5))
     optimizer, rng = torch.optim.SGD(generator.parameters(), lr=0.1), torch.Generator().manual_seed(0)
     steps = algorithm1(generator, problem, AsgdState.zeros(target), optimizer, StepRule(), 3, 8, rng)
     _, value = next(steps)
@@ -109,10 +109,9 @@ def test_for_p_1_the_cost_of_transport_itself_has_a_kink_there_at_every_lam():
     # One point: W^lam(x) = sum_j nu_j |x - y_j|. Entropy does not smooth what the cost itself has not.
     y, nu = on_line(0, 1, 3), torch.tensor([0.2, 0.5, 0.3]).double()
     for lam in (0.1, 1.0, 10.0):
-        below, above = one_sided_slopes(
-            lambda v, lam=lam: solve_exact(v, None, SemiDual.of(y, nu, lam, 1.0)).value, on_line(1), 1e-5
-        )
-        # solve_pool's 1e-10 times potentials of order 1, over h
+        semidual = SemiDual.of(y, nu, lam, 1.0)
+        below, above = one_sided_slopes(lambda v, f=semidual: solve_exact(v, None, f).value, on_line(1), 1e-5)
+        # solve_exact's 1e-10 times potentials of order 1, over h
         assert (below, above) == pytest.approx((0.2 - 0.5 - 0.3, 0.2 + 0.5 - 0.3), abs=1e-4)
 
 

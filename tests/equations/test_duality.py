@@ -23,7 +23,7 @@ SEEDS = st.integers(0, 10**6)
 # In units of the largest cost: from where Sinkhorn needs some thousand iterations to where the plan is the product.
 RELATIVE_LAMS = st.floats(-1.3, 3).map(lambda exponent: 10.0**exponent)
 CLOSED_FORM = 1e-10  # values of order 1 to 100, rounded a few hundred times at 1e-16
-SOLVER = 1e-9  # solve_pool stops at a marginal error of 1e-10: first order in it times potentials of order 10
+SOLVER = 1e-9  # solve_exact stops at a marginal error of 1e-10: first order in it times potentials of order 10
 
 
 class Problem(NamedTuple):
@@ -284,10 +284,8 @@ def product(first, second):
 def test_products_add_up_under_the_squared_cost(b, n, seed, lam):
     rng = np.random.default_rng(seed)
     models, laws = ([(torch.tensor(rng.normal(size=k)), masses(rng, k)) for k in (k0, 3)] for k0 in (b, n))
-    parts = [
-        solve_exact(x[:, None], w, SemiDual.of(y[:, None], nu, lam))
-        for (x, w), (y, nu) in zip(models, laws, strict=True)
-    ]
+    pairs = zip(models, laws, strict=True)
+    parts = [solve_exact(x[:, None], w, SemiDual.of(y[:, None], nu, lam)) for (x, w), (y, nu) in pairs]
     (x, w), (y, nu) = product(*models), product(*laws)
     whole = solve_exact(x, w, SemiDual.of(y, nu, lam))
     assert whole.value == pytest.approx(parts[0].value + parts[1].value, abs=SOLVER * (1 + lam))

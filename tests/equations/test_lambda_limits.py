@@ -17,7 +17,7 @@ from otgrad.ctransform import assignment, psi_step
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 LAMS = st.floats(-2, 3).map(lambda exponent: 10.0**exponent)
 LARGE = [1e2, 1e3, 1e4]
-# solve_pool's marginal error of 1e-10 times potentials of order 10, and the rounding 1e-16 lam of large lam
+# solve_exact's marginal error of 1e-10 times potentials of order 10, and the rounding 1e-16 lam of large lam
 SOLVER = 1e-9
 
 

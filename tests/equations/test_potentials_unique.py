@@ -82,7 +82,7 @@ def test_the_potential_exists_because_the_marginals_can_be_met(problem, lam):
     ours = solve_exact(x, w, SemiDual(target, lam, cost))
     assert bool(torch.isfinite(ours.psi).all())
     grad = SemiDual(target, lam, cost).value(x, ours.psi, w)[1]
-    assert float(grad.abs().sum()) <= 1e-9  # solve_pool's tolerance 1e-10, recomputed by other code
+    assert float(grad.abs().sum()) <= 1e-9  # solve_exact's tolerance 1e-10, recomputed by other code
     # and it stays in the box that no fixed point of Sinkhorn's iterations leaves: |psi_j - psi_k| <= max |c_j - c_k|
     matrix, psi = cost.matrix(x, target.positive.y), ours.psi[target.nu > 0]
     box = (matrix[:, :, None] - matrix[:, None, :]).abs().amax(0)

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 
-from otgrad import Cost, DiscreteMeasure, ctransform, solve_certified, solve_exact, solve_fixed_source, solve_pool
+from otgrad import Cost, DiscreteMeasure, solve_certified, solve_exact, solve_fixed_source, solve_pool
 from otgrad.ctransform import assignment, c_transform
 from otgrad.semidual import SemiDual, marginal_error
 
@@ -49,18 +49,6 @@ def test_effective_atoms(problem):
     assert SemiDual(target, 1e9).effective_atoms(x, psi) == pytest.approx(math.exp(entropy), rel=1e-6)
     uniform = DiscreteMeasure.from_atoms(target.y)
     assert SemiDual(uniform, 1e9).effective_atoms(x, torch.zeros_like(psi)) == pytest.approx(5, rel=1e-6)
-
-
-METHODS = {"transform": "c_transform", "fixed_psi": "c_transform_fixed_psi", "step": "psi_step"}
-
-
-@pytest.mark.parametrize("method", [*METHODS, "assignment", "barycentric_map", "x_grad"])
-def test_methods_are_the_functions(problem, method):
-    x, _, target, psi = problem
-    for lam, cost in ((0.0, Cost()), (0.1, Cost(1.0, 3.0))):
-        found = getattr(SemiDual(target, lam, cost), method)(x, psi)
-        expected = getattr(ctransform, METHODS.get(method, method))(x, target, psi, lam, cost)
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_it_is_made_of_tensors_arrays_or_a_law_and_stays_as_it_is(problem):

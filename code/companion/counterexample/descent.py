@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from companion.algorithms.algorithm1 import ascend_psi, descend_theta
 from companion.algorithms.problem import Problem
-from otgrad.costs import Cost
 from otgrad.measures import Dirac, DiscreteMeasure, Sampler, Segment
+from otgrad.semidual import SemiDual
 from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
@@ -84,7 +84,7 @@ class Instance:
 
     def problem(self, lam: float) -> Problem:
         """What Algorithm 1 is given; lam >= 0 in units of ||x - y||^2, not normalised."""
-        return Problem(self.latent, self.target, Cost(), lam)
+        return Problem(self.latent, SemiDual(self.target, lam))
 
 
 def dirac() -> Instance:
@@ -196,7 +196,7 @@ def run(
         FloatingPointError: if psi or theta is no longer finite.
     """
     problem, rng = instance.problem(lam), torch.Generator().manual_seed(seed)
-    state = AsgdState.zeros(problem.target)
+    state = AsgdState.zeros(problem.semidual.law)
 
     def next_psi(generator: Translation) -> Tensor:
         nonlocal state
