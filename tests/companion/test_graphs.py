@@ -90,7 +90,7 @@ def problem(device):
 def rounds(device, repeated):
     """psi after five rounds of three steps, by psi_round or by ascend_psi, with a draw of theta's between them."""
     generator, setting = problem(device)
-    state, rng = AsgdState.zeros(setting.target), torch.Generator(device).manual_seed(1)
+    state, rng = AsgdState.zeros(setting.semidual.law), torch.Generator(device).manual_seed(1)
     given = StepRule(), 3, 50, rng
     ascend = psi_round(generator, setting, state, *given) if repeated else None
     for _ in range(5):
