@@ -22,9 +22,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost, without_autocast
+from otgrad.costs import Cost
 from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
+from otgrad.pairs import without_autocast
 
 SPREAD_ATOMS = 1024  # on which the spread is measured
 SPREAD_FRACTION = 0.3  # of the spread S; 0.1 is slower, 1 too noisy (MNIST, lam = 0 and 0.001)
