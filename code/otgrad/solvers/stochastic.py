@@ -133,8 +133,11 @@ def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, 
 def check_psi(state: AsgdState, rule: StepRule, x: Tensor | None = None) -> None:
     """Raise FloatingPointError if psi is not finite; x: the points of the last step, which may be the reason."""
     if not math.isfinite(float(state.psi.sum())):
-        bad = x is not None and not bool(torch.isfinite(x).all())
-        reason = "the points are not finite" if bad else f"lower the step c = {rule.c}"
+        reason = f"lower the step c = {rule.c}"
+        if x is not None and not bool(torch.isfinite(x).all()):
+            reason = "the points are not finite"
+        elif x is not None and not bool(torch.isfinite(x.square().sum(1)).all()):
+            reason = f"{x.dtype} does not hold their squared norms: make the points smaller, or lower the step on them"
         raise FloatingPointError(f"psi is not finite after inner step {state.k}: {reason}")
 
 
