@@ -167,6 +167,15 @@ def test_training_that_diverges_is_stopped_and_keeps_its_checkpoint(folder):
 
 
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
+@pytest.mark.parametrize(("batch_size", "n_train"), [(1, 12), (1, 2), (8, 2)])
+def test_a_batch_of_one_and_two_images(kind, batch_size, n_train, folder):
+    config = replace(CONFIG, generator=kind, batch_size=batch_size, n_train=n_train)
+    trained = train(config, images(n_train, (8, 8)), (8, 8), folder("a"), "d")
+    assert trained.psi.isfinite().all()
+    assert all(math.isfinite(row["value"]) for row in trained.log)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "dcgan"])
 def test_the_value_falls_on_the_digits(kind, folder):
     y = torch.from_numpy(load_digits().images[:200].reshape(200, -1))
     config = replace(CONFIG, generator=kind, n_train=200, batch_size=50, outer_steps=40, log_every=1, eval_samples=100)

@@ -194,6 +194,16 @@ def test_points_that_are_not_finite_stop_the_ascent(pool, kind):
         asgd_step(AsgdState.zeros(pool.target), x, pool.target, 0.1, Cost(), StepRule(kind))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("power", [0.6, 0.9])
+def test_points_too_far_for_their_dtype_are_named(dtype, power):
+    law = DiscreteMeasure.from_atoms(torch.rand(5, 2, dtype=dtype))
+    x = torch.ones(4, 2, dtype=dtype)
+    x[1] = torch.finfo(dtype).max ** power
+    with pytest.raises(FloatingPointError, match=f"{dtype} does not hold their squared norms: make the points smaller"):
+        asgd_step(AsgdState.zeros(law), x, law, 0.1, Cost(), StepRule())
+
+
 def test_a_step_that_overflows_stops_the_ascent(pool):
     with pytest.raises(FloatingPointError, match="lower the step c = 1e\\+308"):
         pool.ascend(StepRule("plain", c=1e308, power=0.0), 0.1, steps=50)
