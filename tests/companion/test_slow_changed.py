@@ -33,6 +33,7 @@ def touched_by(name):
         ("docs/gpu.md", {OFFLINE}),
         ("code/companion/images/run_training.py", {RUNS, FAULTS}),
         ("tests/equations/test_duality.py", {RUNS, MUTANTS}),
+        ("tests/instances.py", {RUNS, MUTANTS}),
         ("tests/library/test_streaming.py", {STREAMING}),
         ("tests/workflow/conftest.py", {RUNS, KILLS, SLURM, BROWSER}),
         ("code/companion/reader/gallery/page.html.j2", {RUNS, BROWSER}),
