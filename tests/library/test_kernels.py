@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from instances import pixels
 
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform, c_transform_fixed_psi, heights, psi_step, x_grad
@@ -24,17 +25,9 @@ def small_problems_too(monkeypatch):
     monkeypatch.setattr(cpu, "LEAST_ATOMS", 1)
 
 
-def make(n=700, d=50, b=37, seed=0, density=0.3, masses=True):
-    """Points in [0, 1]^d, sparse atoms of bytes, uneven masses, a potential of the cost's size."""
-    rng = torch.Generator().manual_seed(seed)
-    y = torch.randint(0, 256, (n, d), generator=rng, dtype=torch.uint8)
-    y *= (torch.rand(n, d, generator=rng) < density).to(torch.uint8)
-    nu = torch.rand(n, generator=rng) + 0.1 if masses else None
-    law = DiscreteMeasure.from_atoms(y, nu, unit=1 / 255)
-    x = torch.rand(b, d, generator=rng)
-    psi = 0.1 * torch.randn(n, generator=rng)
-    w = torch.rand(b, generator=rng) + 0.1
-    return x, law, psi, Cost(2.0, max(law.mean_square, 1e-6)), w / w.sum()
+def make(n=700, d=50, b=37, seed=0, density=0.3):
+    x, w, law, cost, psi, _ = pixels(b, n, d, seed, density)
+    return x, law, psi, cost, w
 
 
 def exact(x, law, psi, lam, cost, w):
