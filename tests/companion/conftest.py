@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from refusals import refused
 
 from companion.data import mnist
 from companion.data.images import DataError
@@ -13,10 +14,7 @@ def refusal():
     """Give a function that calls another and returns the one-line message of its refusal."""
 
     def call(function, *args, kind=DataError):
-        with pytest.raises(kind) as caught:
-            function(*args)
-        message = str(caught.value)
-        assert "\n" not in message
+        message = refused(function, *args, kind=kind)
         assert ";" in message or ": give" in message, f"no remedy in: {message}"
         return message
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from refusals import refused
 from torch import nn
 
 from companion.algorithms.algorithm1 import algorithm1, train
@@ -150,9 +151,7 @@ def test_a_variant_that_changes_nothing_is_algorithm_1(settings, folder):
     ids=str,
 )  # fmt: skip
 def test_bad_settings_are_refused_in_one_line(settings):
-    with pytest.raises(ValueError, match=next(reversed(settings))) as caught:
-        Variant(**settings)
-    assert "\n" not in str(caught.value)
+    assert next(reversed(settings)) in refused(Variant, **settings)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +163,8 @@ def test_bad_settings_are_refused_in_one_line(settings):
     ids=str,
 )  # fmt: skip
 def test_settings_that_do_not_suit_the_problem_are_refused_in_one_line(settings, folder):
-    with pytest.raises(ValueError, match=r"give|only|needs") as caught:
-        run(replace(CONFIG, **settings), folder("a"))
-    assert "\n" not in str(caught.value)
+    message = refused(run, replace(CONFIG, **settings), folder("a"))
+    assert any(word in message for word in ("give", "only", "needs"))
 
 
 # Schedules

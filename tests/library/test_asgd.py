@@ -1,7 +1,9 @@
 import math
+import re
 
 import pytest
 import torch
+from refusals import refused
 
 from otgrad.costs import Cost
 from otgrad.ctransform import psi_step
@@ -182,8 +184,7 @@ def test_spread_is_the_costs_standard_deviation_over_atoms():
 
 
 def test_sinkhorn_rule_needs_lam(pool):
-    with pytest.raises(ValueError, match="lam > 0: use 'scaled'"):
-        one_step(pool, StepRule("sinkhorn"), 0.0)
+    assert "lam > 0: use 'scaled'" in refused(one_step, pool, StepRule("sinkhorn"), 0.0)
 
 
 @pytest.mark.parametrize("kind", ["scaled", "sinkhorn", "plain"])
@@ -215,6 +216,4 @@ def test_a_step_that_overflows_stops_the_ascent(pool):
     ],
 )
 def test_refused_rules(values):
-    with pytest.raises(ValueError, match="step rule .*: give ") as caught:
-        StepRule(**values)
-    assert "\n" not in str(caught.value)
+    assert re.search("step rule .*: give ", refused(lambda: StepRule(**values)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT, StepRule, checks, solve_fixed_source, solve_pool
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
@@ -27,13 +28,9 @@ def tensors(*arrays):
 
 def one_line(call, kind=ValueError):
     """The message of a refusal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(kind) as caught:
-            call()
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 200
-    return str(caught.value)
+    message = refused(call, kind=kind)
+    assert len(message) < 200
+    return message
 
 
 def test_arrays_give_what_tensors_give():
@@ -314,8 +311,7 @@ def test_atoms_in_a_file_are_copied_and_pickled_by_their_path(file):
     with torch.inference_mode():
         inside = StreamedMeasure.open(file)
     assert inside.y.data_ptr() == inside.file.y.data_ptr()  # nothing was read into memory
-    with pytest.raises(TypeError, match="the atoms of a StreamedMeasure do not move"):
-        SemiDiscreteOT(law).float()
+    assert "the atoms of a StreamedMeasure do not move" in refused(SemiDiscreteOT(law).float, kind=TypeError)
     SemiDiscreteOT(law).double()
 
 
@@ -331,8 +327,7 @@ def test_a_file_written_to_since_it_was_opened_is_refused(file, how):
         else:
             stream.truncate(len(whole) + (100 if how == "longer" else -100))
     assert "written to since it was opened; open it again" in one_line(lambda: law.mean_square if how else None)
-    with pytest.raises(ValueError, match="open it again"):
-        x_grad(x, law, torch.zeros(5).double(), 0.1, Cost())
+    assert "open it again" in refused(x_grad, x, law, torch.zeros(5).double(), 0.1, Cost())
 
 
 def test_a_file_that_was_replaced_or_removed_stays_as_it_was(file):

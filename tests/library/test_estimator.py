@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from otgrad import SemiDiscreteOT, StepRule
 from otgrad.costs import Cost
@@ -51,8 +52,7 @@ def test_fit_approaches_the_exact_solution(lam, cost):
 
 def test_value_needs_a_fit_or_points():
     ot = SemiDiscreteOT(Y)
-    with pytest.raises(RuntimeError, match="fit"):
-        ot.value()
+    assert "fit" in refused(ot.value, kind=RuntimeError)
     assert ot.value(Y[:1]) == pytest.approx(float(ot.c_transform(Y[:1])), abs=1e-12)  # psi = 0
     assert math.isfinite(fitted(5).value())
 
@@ -221,9 +221,7 @@ def test_arrays_lists_and_integers_are_read(y, dtype):
     ],
 )
 def test_refused_problems(options):
-    with pytest.raises(ValueError, match=":") as caught:
-        SemiDiscreteOT(**({"y": Y} | options))
-    assert "\n" not in str(caught.value)
+    assert ":" in refused(SemiDiscreteOT, **({"y": Y} | options))
 
 
 @pytest.mark.parametrize(
@@ -240,17 +238,15 @@ def test_refused_problems(options):
 def test_refused_points(x, message):
     ot = SemiDiscreteOT(Y)
     for call in (ot.value, ot.c_transform, ot.assign, ot.barycentric_map, ot.loss):
-        with pytest.raises(ValueError, match=": give ") as caught:
-            call(x)
-        assert str(caught.value).startswith(message)
-    with pytest.raises(ValueError, match=": give "):
-        ot.fit(lambda batch_size, generator: x, progress=False)
+        said = refused(call, x)
+        assert said.startswith(message)
+        assert ": give " in said
+    assert ": give " in refused(ot.fit, lambda batch_size, generator: x, progress=False)
 
 
 @pytest.mark.parametrize("numbers", [{"batch_size": 0}, {"max_iter": 0}, {"max_iter": -3}])
 def test_refused_numbers(numbers):
-    with pytest.raises(ValueError, match="give an integer >= 1"):
-        SemiDiscreteOT(Y).fit(square, **numbers, progress=False)
+    assert "give an integer >= 1" in refused(SemiDiscreteOT(Y).fit, square, **numbers, progress=False)
 
 
 def test_points_that_are_not_finite():
@@ -261,8 +257,7 @@ def test_points_that_are_not_finite():
 def test_another_rule_is_used():
     plain, scaled = fitted(5, rule=StepRule("plain", c=0.1)), fitted(5)
     assert not torch.equal(plain.psi, scaled.psi)
-    with pytest.raises(ValueError, match="sinkhorn"):
-        fitted(5, lam=0.0, rule=StepRule("sinkhorn"))
+    assert "sinkhorn" in refused(fitted, 5, lam=0.0, rule=StepRule("sinkhorn"))
 
 
 def test_data_far_from_the_origin_is_warned_about():

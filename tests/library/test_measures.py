@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from otgrad.measures import Dirac, DiscreteMeasure, Normal, Segment, Uniform
 
@@ -45,15 +46,13 @@ def test_integer_and_array_masses_are_read():
     ],
 )
 def test_refusals(y, nu, message):
-    with pytest.raises(ValueError, match=":|: give|remove") as caught:
-        DiscreteMeasure.from_atoms(y, nu)
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
+    said = refused(DiscreteMeasure.from_atoms, y, nu)
+    assert said.startswith(message)
+    assert ":" in said
 
 
 def test_masses_must_sum_to_one_when_given_directly():
-    with pytest.raises(ValueError, match=r"nu sums to 0\.9: divide it by its sum"):
-        DiscreteMeasure(Y, torch.tensor([0.3, 0.3, 0.3]))
+    assert "nu sums to 0.9: divide it by its sum" in refused(DiscreteMeasure, Y, torch.tensor([0.3, 0.3, 0.3]))
 
 
 def test_support_and_positive_part():
