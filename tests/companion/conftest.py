@@ -5,6 +5,7 @@ import socket
 import pytest
 from refusals import refused
 
+from companion.algorithms.checkpoints import CheckpointFolder
 from companion.data import mnist
 from companion.data.images import DataError
 
@@ -19,6 +20,17 @@ def refusal():
         return message
 
     return call
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Give an empty checkpoint folder per name."""
+
+    def make(name):
+        (tmp_path / name).mkdir()
+        return CheckpointFolder(tmp_path / name)
+
+    return make
 
 
 @pytest.fixture
