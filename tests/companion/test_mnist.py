@@ -72,21 +72,14 @@ def test_idx_round_trip(tmp_path, array):
     np.testing.assert_array_equal(read, array)
 
 
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (zipped(b"\x00\x00\x08\x04" + idx_bytes(IMAGES)[4:]), "magic number 2052"),
-        (zipped(b""), "magic number 0"),
-        (zipped(idx_bytes(IMAGES)[:-1]), "truncated"),
-        (zipped(idx_bytes(IMAGES)[:9]), "truncated"),
-        (zipped(idx_bytes(IMAGES) + b"x"), "trailing bytes"),
-        (zipped(idx_bytes(IMAGES))[:-9], "not a readable gzip"),
-        (zipped(idx_bytes(IMAGES))[:-8] + b"\x00" * 8, "not a readable gzip"),
-        (idx_bytes(IMAGES), "not a readable gzip"),
-        (b"<html>\nNot found\n</html>", "not a readable gzip"),
-        (None, "not a readable gzip"),
-    ],
-)
+@pytest.mark.parametrize(("content", "fault"), [
+    (zipped(b"\x00\x00\x08\x04" + idx_bytes(IMAGES)[4:]), "magic number 2052"), (zipped(b""), "magic number 0"),
+    (zipped(idx_bytes(IMAGES)[:-1]), "truncated"), (zipped(idx_bytes(IMAGES)[:9]), "truncated"),
+    (zipped(idx_bytes(IMAGES) + b"x"), "trailing bytes"), (zipped(idx_bytes(IMAGES))[:-9], "not a readable gzip"),
+    (zipped(idx_bytes(IMAGES))[:-8] + b"\x00" * 8, "not a readable gzip"),
+    (idx_bytes(IMAGES), "not a readable gzip"), (b"<html>\nNot found\n</html>", "not a readable gzip"),
+    (None, "not a readable gzip"),
+])  # fmt: skip
 def test_idx_refusals(tmp_path, content, fault, refusal):
     path = tmp_path / "a.gz"
     if content is not None:

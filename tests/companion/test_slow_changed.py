@@ -82,16 +82,10 @@ def recorded(tests, marks="slow", **options):
     return found
 
 
-@pytest.mark.parametrize(
-    ("commit", "now", "status", "options", "written"),
-    [
-        ("c", "c", 0, {}, True),
-        ("c", None, 0, {}, False),
-        ("c", "c", 1, {}, False),
-        (None, "c", 0, {}, False),
-        (None, None, 0, {"keyword": "million"}, False),
-    ],
-)
+@pytest.mark.parametrize(("commit", "now", "status", "options", "written"), [
+    ("c", "c", 0, {}, True), ("c", None, 0, {}, False), ("c", "c", 1, {}, False), (None, "c", 0, {}, False),
+    (None, None, 0, {"keyword": "million"}, False),
+])  # fmt: skip
 def test_the_slow_group_counts_as_passed_whole_on_a_clean_tree(
     monkeypatch, tmp_path, commit, now, status, options, written
 ):

@@ -132,21 +132,10 @@ def file(tmp_path):
     return tmp_path / "atoms.npy"
 
 
-@pytest.mark.parametrize(
-    "masses",
-    [
-        [1.0] * 4,
-        [[1.0] * 5],
-        [-1.0] * 5,
-        [1.0, -0.5, 1, 1, 1],
-        [0.0] * 5,
-        [math.nan] * 5,
-        "uniform",
-        [[1], [1, 2]],
-        1.0,
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize("masses", [
+    [1.0] * 4, [[1.0] * 5], [-1.0] * 5, [1.0, -0.5, 1, 1, 1], [0.0] * 5, [math.nan] * 5, "uniform", [[1], [1, 2]],
+    1.0,
+], ids=repr)  # fmt: skip
 def test_masses_are_named(masses, file):
     for entry, call in (MASSES | {"nu of a file": lambda given: StreamedMeasure.open(file, given)}).items():
         message = one_line(lambda call=call: call(masses))
@@ -253,29 +242,19 @@ def state(**changes):
     return ot.state_dict() | changes
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({}, "lacks psi, average, k, spread, lam, p, scale"),
-        (None, "lacks psi"),
-        ([1, 2], "lacks psi"),
-        ({key: value for key, value in state().items() if key != "k"}, "lacks k"),
-        (state(psi=torch.full((5,), math.nan)), "psi has shape (5,): give finite values"),
-        (state(average=torch.full((5,), math.inf)), "average has shape (5,): give finite"),
-        (state(average=torch.zeros(4)), "average has shape (4,)"),
-        (state(psi=torch.zeros(5, 1)), "psi has shape (5, 1)"),
-        (state(psi=None), "psi is of type NoneType"),
-        (state(psi=torch.zeros(6)), "state has n = 6"),
-        (state(lam=0.1), "state has lam = 0.1"),
-        (state(lam=math.nan), "lam = nan"),
-        (state(p=1.0), "state has p = 1.0"),
-        (state(k=-1), "k = -1"),
-        (state(spread=math.nan), "spread = nan"),
-        (state(held_out=torch.zeros(4, 2)), "held_out has shape (4, 2)"),
-        (state(held_out=torch.zeros(0, 3)), "held_out has shape (0, 3)"),
-        (state(held_out=torch.full((4, 3), math.nan)), "held_out has points that are not finite"),
-    ],
-)
+@pytest.mark.parametrize(("given", "words"), [
+    ({}, "lacks psi, average, k, spread, lam, p, scale"), (None, "lacks psi"), ([1, 2], "lacks psi"),
+    ({key: value for key, value in state().items() if key != "k"}, "lacks k"),
+    (state(psi=torch.full((5,), math.nan)), "psi has shape (5,): give finite values"),
+    (state(average=torch.full((5,), math.inf)), "average has shape (5,): give finite"),
+    (state(average=torch.zeros(4)), "average has shape (4,)"),
+    (state(psi=torch.zeros(5, 1)), "psi has shape (5, 1)"), (state(psi=None), "psi is of type NoneType"),
+    (state(psi=torch.zeros(6)), "state has n = 6"), (state(lam=0.1), "state has lam = 0.1"),
+    (state(lam=math.nan), "lam = nan"), (state(p=1.0), "state has p = 1.0"), (state(k=-1), "k = -1"),
+    (state(spread=math.nan), "spread = nan"), (state(held_out=torch.zeros(4, 2)), "held_out has shape (4, 2)"),
+    (state(held_out=torch.zeros(0, 3)), "held_out has shape (0, 3)"),
+    (state(held_out=torch.full((4, 3), math.nan)), "held_out has points that are not finite"),
+])  # fmt: skip
 def test_foreign_states_are_refused(given, words):
     ot = SemiDiscreteOT(Y, lam=0.3)
     before = ot.state_dict()

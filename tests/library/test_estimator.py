@@ -179,17 +179,11 @@ def test_a_second_fit_goes_on():
     assert not torch.equal(ot.psi, first)
 
 
-@pytest.mark.parametrize(
-    ("y", "dtype"),
-    [
-        (Y.numpy(), torch.float64),
-        (Y.numpy().astype(np.float32), torch.float32),
-        (np.array([[0, 1], [2, 3]]), torch.float32),
-        ([[0, 1], [2, 3]], torch.float32),
-        ([[0.0, 1.0], [2.0, 3.0]], torch.float32),
-        (torch.tensor([[0, 1], [2, 3]], dtype=torch.uint8), torch.float32),
-    ],
-)
+@pytest.mark.parametrize(("y", "dtype"), [
+    (Y.numpy(), torch.float64), (Y.numpy().astype(np.float32), torch.float32),
+    (np.array([[0, 1], [2, 3]]), torch.float32), ([[0, 1], [2, 3]], torch.float32),
+    ([[0.0, 1.0], [2.0, 3.0]], torch.float32), (torch.tensor([[0, 1], [2, 3]], dtype=torch.uint8), torch.float32),
+])  # fmt: skip
 def test_arrays_lists_and_integers_are_read(y, dtype):
     ot = SemiDiscreteOT(y, np.arange(1, len(y) + 1))
     ot.fit(lambda b, g: torch.rand(b, 2, generator=g, dtype=dtype), 8, 3, progress=False)
@@ -197,29 +191,12 @@ def test_arrays_lists_and_integers_are_read(y, dtype):
     assert ot.assign(torch.zeros(1, 2, dtype=dtype)).shape == (1, len(y))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"y": torch.zeros(3)},
-        {"y": torch.tensor(1.0)},
-        {"y": torch.zeros(0, 2)},
-        {"y": torch.zeros(3, 0)},
-        {"y": Y.to(torch.complex64)},
-        {"unit": 0.0},
-        {"y": Y / 0},
-        {"nu": [1.0, 2.0]},
-        {"nu": [1.0, 2.0, -1.0, 1.0]},
-        {"nu": [0.0] * 4},
-        {"nu": [math.nan] * 4},
-        {"lam": -0.1},
-        {"lam": math.nan},
-        {"lam": math.inf},
-        {"lam": True},
-        {"cost": "cosine"},
-        {"cost": 0},
-        {"y": torch.zeros(3, 2), "normalize": True},
-    ],
-)
+@pytest.mark.parametrize("options", [
+    {"y": torch.zeros(3)}, {"y": torch.tensor(1.0)}, {"y": torch.zeros(0, 2)}, {"y": torch.zeros(3, 0)},
+    {"y": Y.to(torch.complex64)}, {"unit": 0.0}, {"y": Y / 0}, {"nu": [1.0, 2.0]}, {"nu": [1.0, 2.0, -1.0, 1.0]},
+    {"nu": [0.0] * 4}, {"nu": [math.nan] * 4}, {"lam": -0.1}, {"lam": math.nan}, {"lam": math.inf}, {"lam": True},
+    {"cost": "cosine"}, {"cost": 0}, {"y": torch.zeros(3, 2), "normalize": True},
+])  # fmt: skip
 def test_refused_problems(options):
     assert ":" in refused(SemiDiscreteOT, **({"y": Y} | options))
 
