@@ -11,7 +11,7 @@ from torch import Tensor
 
 from otgrad import solve_pool
 from otgrad.costs import Cost
-from otgrad.ctransform import assignment, x_grad
+from otgrad.ctransform import assignment, c_transform, x_grad
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import objective
 
@@ -75,6 +75,14 @@ def pixels(b, n, d, seed=0, density=0.3):
     law = DiscreteMeasure.from_atoms(y, torch.rand(n, generator=rng) + 0.1, unit=1 / 255)
     x, psi, w = torch.rand(b, d, generator=rng), 0.1 * torch.randn(n, generator=rng), torch.rand(b, generator=rng) + 0.1
     return Problem(x, w / w.sum(), law, Cost(2.0, max(law.mean_square, 1e-6)), psi)
+
+
+def in_float64(x, law, psi, lam, cost, w=None):
+    """Values (b,), second marginal (n,) and x-gradient (b, d) of a squared cost in float64, from the definitions."""
+    law = DiscreteMeasure.from_atoms(law.points.double(), law.nu.double())
+    x, psi, w = x.double(), psi.double(), equal(len(x)) if w is None else w.double()
+    pi = assignment(x, law, psi, lam, cost)
+    return c_transform(x, law, psi, lam, cost), w @ pi, 2 / cost.scale * (x - pi @ law.y)
 
 
 # Problems that Hypothesis draws

@@ -1,6 +1,9 @@
 """What the tests of the images, of MNIST and of the data sets share."""
 
+import io
 import socket
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from refusals import refused
@@ -20,6 +23,18 @@ def refusal():
         return message
 
     return call
+
+
+@pytest.fixture
+def response():
+    """Give the stand-in of a host's answer: (url, content) -> what requests.get would give."""
+
+    def answer(url, content):
+        stream = io.BytesIO(content)
+        raw = SimpleNamespace(read1=lambda size, decode_content: stream.read1(size))
+        return nullcontext(SimpleNamespace(url=url, history=[], raise_for_status=lambda: None, raw=raw))
+
+    return answer
 
 
 @pytest.fixture

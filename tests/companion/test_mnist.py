@@ -1,10 +1,7 @@
 import gzip
 import hashlib
-import io
 import socket
 import time
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,13 +152,11 @@ def test_second_mirror_and_second_attempt(tmp_path, small_mnist, monkeypatch):
     assert calls == ["https://first"] * 2 + ["https://second"] * 5
 
 
-def test_a_download_is_verified_before_it_takes_its_place(tmp_path, small_mnist, monkeypatch, refusal):
+def test_a_download_is_verified_before_it_takes_its_place(tmp_path, small_mnist, monkeypatch, refusal, response):
     served = dict.fromkeys(small_mnist, b"captive portal")
 
     def get(url, **options):
-        content = io.BytesIO(served[url.rsplit("/", 1)[1]])
-        raw = SimpleNamespace(read1=lambda size, decode_content: content.read1(size))
-        return nullcontext(SimpleNamespace(url=url, history=[], raise_for_status=lambda: None, raw=raw))
+        return response(url, served[url.rsplit("/", 1)[1]])
 
     monkeypatch.setattr(requests, "get", get)
     message = refusal(mnist.locate_mnist, None, tmp_path, ("https://one/",), kind=mnist.DownloadError)

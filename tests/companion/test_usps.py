@@ -1,9 +1,6 @@
 import bz2
 import hashlib
-import io
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -177,7 +174,7 @@ def test_libsvm_that_is_not_bz2(tmp_path, small_usps, refusal):
 
 
 @pytest.fixture
-def served(monkeypatch, small_usps):
+def served(monkeypatch, small_usps, response):
     """What a host serves, declared as the originals: name -> bytes; and the names asked for."""
     contents = {usps.USPS_FILES[part][0]: libsvm_bytes(small_usps, part) for part in PARTS}
     table = {
@@ -188,9 +185,7 @@ def served(monkeypatch, small_usps):
 
     def get(url, **options):
         asked.append(url.rsplit("/", 1)[1])
-        content = io.BytesIO(contents[asked[-1]])
-        raw = SimpleNamespace(read1=lambda size, decode_content: content.read1(size))
-        return nullcontext(SimpleNamespace(url=url, history=[], raise_for_status=lambda: None, raw=raw))
+        return response(url, contents[asked[-1]])
 
     monkeypatch.setattr(requests, "get", get)
     return contents, asked

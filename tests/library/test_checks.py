@@ -111,12 +111,6 @@ def test_entries_that_are_not_finite_are_named(entry):
         )
 
 
-def test_large_entries_are_finite():
-    y = torch.full((3000, 1), 3e35)
-    assert DiscreteMeasure.from_atoms(y).n == 3000
-    assert one_line(lambda: DiscreteMeasure.from_atoms(torch.cat([y, y / 0]))).startswith("y has entries that are not")
-
-
 MASSES = {
     "nu": lambda given: SemiDiscreteOT(Y, given),
     "nu of a law": lambda given: DiscreteMeasure.from_atoms(Y, given),
