@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from scipy.optimize import linprog
+from scipy.special import rel_entr
 from torch import Tensor
 
 from otgrad import solve_pool
@@ -83,6 +85,24 @@ def in_float64(x, law, psi, lam, cost, w=None):
     x, psi, w = x.double(), psi.double(), equal(len(x)) if w is None else w.double()
     pi = assignment(x, law, psi, lam, cost)
     return c_transform(x, law, psi, lam, cost), w @ pi, 2 / cost.scale * (x - pi @ law.y)
+
+
+# The primal problem
+
+
+def linear_programme(matrix, w, nu):
+    """Minimum of <c, P> over plans of marginals w and nu, and the multipliers of nu."""
+    b, n = matrix.shape
+    rows, columns = np.kron(np.eye(b), np.ones(n)), np.kron(np.ones(b), np.eye(n))
+    exact = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    result = linprog(matrix.ravel(), None, None, np.vstack([rows, columns]), np.r_[w, nu], options=exact)
+    assert result.status == 0
+    return result.fun, result.eqlin.marginals[b:]
+
+
+def primal_value(plan, matrix, w, nu, lam):
+    """<c, P> + lam KL(P | w x nu); at large lam the logarithm, of order 1 / lam, is rounded to lam 1e-16 of it."""
+    return float((plan * matrix).sum() + lam * rel_entr(plan, np.outer(w, nu)).sum())
 
 
 # Problems that Hypothesis draws

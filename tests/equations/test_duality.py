@@ -12,8 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instances import SCALED, SEEDS, Problem, monotone_cost, powers_of_ten, problems
-from scipy.optimize import linprog
+from instances import SCALED, SEEDS, Problem, linear_programme, monotone_cost, powers_of_ten, primal_value, problems
 
 from otgrad import solve_pool
 from otgrad.costs import Cost
@@ -45,16 +44,6 @@ def measure(y, nu=None):
     return DiscreteMeasure.from_atoms(y if y.ndim == 2 else y[:, None], nu)
 
 
-def linear_programme(matrix, w, nu):
-    """Minimum of <c, P> over plans of marginals w and nu, and the multipliers of nu."""
-    b, n = matrix.shape
-    rows, columns = np.kron(np.eye(b), np.ones(n)), np.kron(np.ones(b), np.eye(n))
-    exact = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-    result = linprog(matrix.ravel(), None, None, np.vstack([rows, columns]), np.r_[w, nu], options=exact)
-    assert result.status == 0
-    return result.fun, result.eqlin.marginals[b:]
-
-
 def sinkhorn_plan(matrix, w, nu, lam):
     """Minimiser of <c, P> + lam KL(P | w x nu): rows and columns normalised in turn, in the log domain."""
     log_plan = np.log(np.outer(w, nu)) - matrix / lam
@@ -65,13 +54,6 @@ def sinkhorn_plan(matrix, w, nu, lam):
             return np.exp(log_plan)
         log_plan -= excess
     raise AssertionError("Sinkhorn's iterations do not converge")
-
-
-def primal_value(plan, matrix, w, nu, lam):
-    """<c, P> + lam KL(P | w x nu)."""
-    product = np.outer(w, nu)
-    # at large lam the logarithm is of order 1 / lam and rounded at 1e-16: times lam, 1e-16 lam
-    return float((plan * matrix).sum() + lam * (plan * np.log(plan / product)).sum())
 
 
 def any_plan(rng, w, nu):

@@ -9,8 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instances import normal, powers_of_ten, problems
-from scipy.optimize import linprog
+from instances import linear_programme, normal, powers_of_ten, problems
 
 from otgrad import solve_pool
 from otgrad.ctransform import assignment, psi_step
@@ -27,11 +26,7 @@ def example(n_massless=0):
 
 
 def hard_cost(problem):
-    """OT_c by a linear programme."""
-    matrix, w, nu = problem.arrays()
-    b, n = matrix.shape
-    marginals = np.vstack([np.kron(np.eye(b), np.ones(n)), np.kron(np.ones(b), np.eye(n))])
-    return linprog(matrix.ravel(), None, None, marginals, np.r_[w, nu]).fun
+    return linear_programme(*problem.arrays())[0]
 
 
 def product_cost(problem):

@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 import torch
-from instances import normal
+from instances import normal, primal_value
 from refusals import refused
 
 from otgrad.costs import Cost
@@ -36,14 +36,8 @@ def test_both_marginals_hold(b, n, lam, p):
     assert solution.marginal_error == pytest.approx(error, abs=1e-12)
     assert solution.psi.dtype == torch.float64
     assert abs(float(nu @ solution.psi)) <= 1e-12 * max(1.0, float(solution.psi.abs().max()))
-    assert solution.value == pytest.approx(primal_value(x, w, y, nu, lam, p, pi), abs=1e-8 * max(1, lam))
-
-
-def primal_value(x, w, y, nu, lam, p, pi):
-    """<c, plan> + lam KL(plan | w x nu), for plan = w pi."""
-    plan = w[:, None] * pi
-    divergence = torch.special.xlogy(plan, pi / nu).sum()
-    return float((plan * Cost(p).matrix(x, y)).sum() + lam * divergence)
+    primal = primal_value(*(t.numpy() for t in (w[:, None] * pi, Cost(p).matrix(x, y), w, nu)), lam)
+    assert solution.value == pytest.approx(primal, abs=1e-8 * max(1, lam))
 
 
 @pytest.mark.parametrize("lam", [0.02, 1.0, 100.0])
