@@ -170,16 +170,10 @@ class FakeClock:
             raise solver_arms.Done
 
 
-@pytest.mark.parametrize(
-    ("name", "calls", "gap"),
-    [
-        ("torch Sinkhorn", 200, 1e-3),
-        ("torch L-BFGS", 60, 1e-3),
-        ("SGD n lam / sqrt(k)", 300, 3e-2),
-        ("otgrad estimator", 300, 3e-2),
-        ("authors' ASGD, tuned", 300, 0.2),
-    ],
-)
+@pytest.mark.parametrize(("name", "calls", "gap"), [
+    ("torch Sinkhorn", 200, 1e-3), ("torch L-BFGS", 60, 1e-3), ("SGD n lam / sqrt(k)", 300, 3e-2),
+    ("otgrad estimator", 300, 3e-2), ("authors' ASGD, tuned", 300, 0.2),
+])  # fmt: skip
 def test_solvers_go_up(tiny, pool, exact_pool, name, calls, gap):
     arm, clock = solver_arms.ARMS[name], FakeClock(calls)
     with pytest.raises(solver_arms.Done):

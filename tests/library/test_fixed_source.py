@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from refusals import refused
 
 from otgrad import Cost, DiscreteMeasure, SemiDual, solve_certified, solve_exact
 from otgrad.ctransform import assignment, psi_step
@@ -255,9 +256,7 @@ X, Y = torch.rand(40, 2), DiscreteMeasure.from_atoms(torch.rand(7, 2))
     ],
 )
 def test_refusals(x, lam, changed):
-    with pytest.raises(ValueError, match=":") as caught:
-        solve_certified(x, changed.pop("weights", None), SemiDual(Y, lam), **changed)
-    assert "\n" not in str(caught.value)
+    assert ":" in refused(lambda: solve_certified(x, changed.pop("weights", None), SemiDual(Y, lam), **changed))
 
 
 def test_a_cost_that_overflows_is_named():

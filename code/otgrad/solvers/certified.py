@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from otgrad import checks
-from otgrad.costs import without_autocast
 from otgrad.measures import DiscreteMeasure
+from otgrad.pairs import without_autocast
 from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers.active_set import MARGINS_OF_LAM, ActiveSet
 from otgrad.solvers.block_ascent import BlockAscent, BlockRule, Pool, Watch
