@@ -6,6 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
 
 Y1, Y2, THETA_STAR = (0.0, 1.0), (0.0, 0.0), (0.0, 0.5)
 FADE = LinearSegmentedColormap.from_list("fade", ["#B5E3D3", style.GREEN, "#00382A"])
@@ -29,7 +30,7 @@ def draw_figure1(table, outputs):
 
 def trajectory(table, panel):
     """Points theta_k of one panel (iterations, 2), in order of k."""
-    rows = [line for line in style.read(table) if line["panel"] == panel]
+    rows = [line for line in read_table(table) if line["panel"] == panel]
     rows.sort(key=lambda line: int(line["k"]))
     return np.array([(float(line["theta_x"]), float(line["theta_y"])) for line in rows])
 

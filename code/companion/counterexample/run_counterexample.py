@@ -14,10 +14,8 @@ from companion.common.files import write_csv
 from companion.common.job import job
 from companion.counterexample.descent import INSTANCES, decreasing, dirac, run, run_exact
 from companion.counterexample.lockstep import Setting, run_all
+from companion.counterexample.verdicts import NEAR, TAIL
 from otgrad.solvers.stochastic import StepRule
-
-TAIL = 50  # iterates over which "the end" of a trajectory is judged
-CONVERGED = 0.02  # largest distance along the kink axis over the tail; the smallest cycle of the table is at 0.0376
 
 
 def averaged_rule(c=1.0):
@@ -63,7 +61,7 @@ def figure1(lam, step, iterations, plain_inner_steps, entropic_inner_steps, path
 
 
 def chart(lams, inner_steps, multipliers, plain_multipliers, step, iterations, path):
-    """Write how far the last 50 iterates swing (Dirac instance), for each solver setting.
+    """Write how far the last iterates swing (Dirac instance), for each solver setting.
 
     Args:
         lams: regularisations; 0 stands for the plain cost.
@@ -71,7 +69,7 @@ def chart(lams, inner_steps, multipliers, plain_multipliers, step, iterations, p
         multipliers: for lam > 0, constant steps in units of n lam, no average.
         plain_multipliers: for lam = 0, c of the averaged steps c / sqrt(i).
         step: constant step on theta.
-        iterations: steps on theta, more than 50.
+        iterations: steps on theta, more than TAIL.
         path: written; rule is constant, averaged or default (the package's own, which has no multiplier to set).
     """
     chosen = []
@@ -112,9 +110,9 @@ def segment(lams, inner_steps, step, iterations, batch_size, seed, path):
 
 
 def steps(lams, theta_steps, inner_steps, iterations, batch_size, seed, path):
-    """Write the distances to theta* over the last 50 iterates, for each lam, step on theta, schedule and instance.
+    """Write the distances to theta* over the last iterates, for each lam, step on theta, schedule and instance.
 
-    A row has converged if its largest distance along the kink axis is at most 0.02 (no sampling noise enters there;
+    A row has converged if its largest distance along the kink axis is at most NEAR (no sampling noise enters there;
     the full distances of the segment instance keep that of the draws, about 0.02 at step 0.07).
 
     Args:
@@ -148,7 +146,7 @@ def steps(lams, theta_steps, inner_steps, iterations, batch_size, seed, path):
 def _tail_summary(trajectory):
     distance, kink = trajectory.errors(TAIL), trajectory.kink_errors(TAIL)
     values = (distance.max(), distance.mean(), distance[-1], kink.max(), kink.mean())
-    return (*map(float, values), int(kink.max() <= CONVERGED))
+    return (*map(float, values), int(kink.max() <= NEAR))
 
 
 PARTS = {"figure1": figure1, "chart": chart, "segment": segment, "steps": steps}
