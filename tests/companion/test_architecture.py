@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tokenize
 import tomllib
 from functools import cache
 from graphlib import TopologicalSorter
@@ -153,6 +154,15 @@ def test_files_stay_short(suffix):
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > 250
     }
     assert long == {}
+
+
+@pytest.mark.parametrize("path", [ROOT / "Snakefile", *sorted(CODE.rglob("*.smk"))], ids=lambda path: path.name)
+def test_rule_files_hold_no_numbers(path):
+    """But 0 and 1, which count threads, GPUs and places: the others stand in a preset or a settings.yaml."""
+    with path.open("rb") as stream:
+        tokens = list(tokenize.tokenize(stream.readline))
+    assert {token.string for token in tokens if token.type == tokenize.NUMBER} <= {"0", "1"}
+    assert not re.search(r"^[^#\n]*--[\w-]+ \d", path.read_text(encoding="utf-8"), re.MULTILINE)  # in options
 
 
 def test_no_script_edits_the_search_path():

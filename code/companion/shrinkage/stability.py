@@ -48,9 +48,9 @@ class StabilityConfig:
     averaging: bool
     n_train: int
     outer_steps: int
-    batch_size: int = 200
-    lr_theta: float = 1e-3
-    seed: int = 0
+    batch_size: int
+    lr_theta: float
+    seed: int
 
     def rule(self) -> StepRule:
         """Return the rule of the psi-steps."""
