@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from companion.common.checks import UNTESTED
-from companion.reader.claims_map import by_tests, judge, outcomes, read_map
+from companion.reader.claims_map import by_tests, function_file, judge, outcomes, read_map
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = read_map(ROOT / "paper/claims.yaml")
@@ -69,7 +69,23 @@ def test_each_study_names_the_claims_that_it_judges_and_no_other_does():
 
 def tags(doc):
     """The ids that a docstring names after "Claims:"."""
-    return {key for line in re.findall(r"Claims: ([^.]*)\.", doc or "") for key in re.findall(r"[^\s,]+", line)}
+    found = re.findall(r"Claims: ((?:[AB]-[a-z0-9-]+[,\s]*)+)\.", doc or "")
+    return {key for line in found for key in re.findall(r"[^\s,]+", line)}
+
+
+def test_functions_and_tests_name_the_claims_that_lead_to_them_and_the_reverse():
+    led, named = {}, {}
+    for entry in ENTRIES:
+        function = entry["function"]
+        for place in (f"{function_file(function)}::{function.rpartition('.')[2]}", *entry["tests"]):
+            led.setdefault(place, set()).add(entry["id"])
+    for path in (path for folder in ("code", "tests") for path in (ROOT / folder).rglob("*.py")):
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
+        if "Claims: " in text and path.name != "__init__.py":  # which speaks of a whole study
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and tags(ast.get_docstring(node)):
+                    named[name + (f"::{node.name}" if hasattr(node, "name") else "")] = tags(ast.get_docstring(node))
+    assert named == led
 
 
 CASES = """<testsuites><testsuite>

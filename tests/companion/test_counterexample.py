@@ -1,4 +1,7 @@
-"""The closed forms of the counterexample against the exact solver, and Algorithm 1 against the closed forms."""
+"""The closed forms of the counterexample against the exact solver, and Algorithm 1 against the closed forms.
+
+Claims: A-no-convergence, A-decreasing-steps, A-convergence, A-convergence-algorithm1.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rows and verdicts on the table of scores: each can fail."""
+"""Rows and verdicts on the table of scores: each can fail. Claims: A-fidelity."""
 
 import json
 

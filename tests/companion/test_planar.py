@@ -1,4 +1,7 @@
-"""The 2-D experiment: its laws, its arms, and its script, summary and figures on a tiny run."""
+"""The 2-D experiment: its laws, its arms, and its script, summary and figures on a tiny run.
+
+Claims: B-faster, B-better, B-naive, B-equal-updates, B-equal-gradients, B-equal-rate.
+"""
 
 import json
 import math

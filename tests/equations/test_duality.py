@@ -2,7 +2,7 @@
 
 The other means are a linear programme (lam = 0) and Sinkhorn's iterations (lam > 0), both set up here and neither
 calling the package, and problems that carry their own answer: a Dirac, a translation, measures on a line, two points
-and two atoms, products.
+and two atoms, products. Claims: A-duality.
 """
 
 import math

@@ -2,6 +2,7 @@
 
 As lam -> 0 the cost tends to OT_c, at most lam times an entropy away; as lam -> infinity it tends to the mean cost of
 the product plan, from below, at the rate 1 / lam. `doubly_centred` stands for c minus its means along rows and columns.
+Claims: A-limits.
 """
 
 import numpy as np

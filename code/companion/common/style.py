@@ -10,6 +10,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -19,16 +20,9 @@ COLUMN = 3.5  # inches: width of one column in print
 PAGE = 7.2  # inches: width of two columns
 
 # Okabe and Ito's palette, told apart by colour-blind readers and in grey
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#F0E442",
-    "#000000",
-)
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
+FADE = LinearSegmentedColormap.from_list("fade", ["#B5E3D3", GREEN, "#00382A"])  # of iterates, light to dark
 
 mpl.rcParams.update(
     {

@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.colors import LogNorm
 
 from companion.common import style
 from companion.common.job import job
@@ -16,7 +16,6 @@ MEASURES = {
     "tail_amplitude": r"swing of $\theta_2$: max - min",
     "tail_distance": r"largest distance to $\theta^*$",
 }
-FADE = LinearSegmentedColormap.from_list("fade", ["#B5E3D3", style.GREEN, "#00382A"])
 SOLVERS = {
     "exact": r"exact $\psi^*$",
     "averaged": "{} averaged steps $1/\\sqrt{{i}}$",
@@ -110,7 +109,7 @@ def draw_plane(axis, theta):
     shown = theta[1:]  # theta_0 lies on y_1
     axis.plot((-1, 1), (0, 0), "*", color=style.RED, markersize=11, label="$y_1$ (left), $y_2$")
     axis.plot((0, 0), (0, 1), color="0.75", linewidth=3, zorder=0, label=r"support of $\zeta$")
-    axis.scatter(*shown.T, c=np.arange(len(shown)), cmap=FADE, s=12, zorder=2)
+    axis.scatter(*shown.T, c=np.arange(len(shown)), cmap=style.FADE, s=12, zorder=2)
     axis.scatter([], [], color=style.GREEN, s=12, label=r"$\theta^k$, light to dark")
     axis.plot(0, 0.5, "+", color=style.BLUE, markersize=11, markeredgewidth=2, zorder=3, label=r"$\theta^*$")
     axis.set(xlim=(-1.25, 1.25), ylim=(-0.2, 1.15), aspect="equal", xlabel="first coordinate")

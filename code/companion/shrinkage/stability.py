@@ -58,7 +58,7 @@ class StabilityConfig:
 
 
 def follow(config: StabilityConfig, y: Tensor, held_out: Tensor, shape: tuple[int, int]) -> dict[str, float]:
-    """Train on images y (n, h w) in [0, 1] and judge the end against others, held_out (m, h w).
+    """Train on images y (n, h w) in [0, 1] and judge the end against others, held_out (m, h w). Claims: A-solver-error.
 
     Returns:
         marginal_error: L1 error of the second marginal at the psi in use, on fresh points: the solver's error.
