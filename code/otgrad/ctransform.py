@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost, without_autocast
+from otgrad.costs import Cost
 from otgrad.derivatives import Task, differentiable
 from otgrad.kernels import dispatch, reference
 from otgrad.kernels.memory import in_tiles
 from otgrad.measures import DiscreteMeasure
+from otgrad.pairs import product, without_autocast
 
 NARROW = 0.01  # of lam: a row of costs within it keeps its digits by expm1
 
@@ -154,8 +155,8 @@ def barycentric_map(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float,
     own = getattr(dispatch.brought(law), "barycentric_map", None)
     if own is not None:
         return own(x, law, psi, lam, cost)
-    tiles = [assignment(x[rows], law, psi, lam, cost) @ law.points for rows in reference.row_tiles(len(x), law.n)]
-    return torch.cat(tiles)
+    tiles = reference.row_tiles(len(x), law.n)
+    return torch.cat([product(assignment(x[rows], law, psi, lam, cost), law.points) for rows in tiles])
 
 
 def c_transform_fixed_psi(

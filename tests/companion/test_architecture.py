@@ -25,6 +25,7 @@ DRAWING = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "companion"}
 
 # The lowest first: a module imports those of its own room and of rooms in lower layers, and no others.
 LAYERS = (
+    ("otgrad.pairs",),
     ("otgrad.checks", "otgrad.kept", "otgrad.costs"),
     ("otgrad.measures",),
     ("otgrad.kernels",),

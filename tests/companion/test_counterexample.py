@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refused
 
 from companion.common.readers import read_table
 from companion.counterexample import run_counterexample
@@ -160,7 +161,5 @@ def test_runs_repeat_with_the_seed_and_differ_without():
 
 
 def test_a_diverging_step_is_named():
-    with pytest.raises(FloatingPointError, match="lower the step"):
-        run(dirac(), 0.1, 1, StepRule(), 1e200, 5)
-    with pytest.raises(FloatingPointError, match="lower the step on theta"):
-        run_exact(dirac(), 0.1, 1e200, 5)
+    assert "lower the step" in refused(run, dirac(), 0.1, 1, StepRule(), 1e200, 5, kind=FloatingPointError)
+    assert "lower the step on theta" in refused(run_exact, dirac(), 0.1, 1e200, 5, kind=FloatingPointError)

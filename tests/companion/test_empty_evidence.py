@@ -28,19 +28,15 @@ def write(tmp_path):
     return table
 
 
-@pytest.mark.parametrize(
-    ("rows", "verdict", "evidence"),
-    [
-        ([*BOUNDS, ("run", "a", 0, 0.5)], None, "no lam > 0 was run"),
-        (BOUNDS, None, "no lam > 0 was run"),
-        ([("run", "a", 0.1, 0.5)], None, "no bound was computed"),
-        ([*BOUNDS, ("run", "a", 1e-5, 0.009)], None, "no run with lam >= 0.001"),
-        ([*BOUNDS, ("run", "a", 1e-5, 0.009), ("run", "b", 1, 1)], None, "1: 1.000 / 1.000"),
-        ([*BOUNDS, ("run", "a", 1, 1)], True, "1: 1.000 / 1.000"),
-        ([*BOUNDS, ("run", "a", 1, 2)], False, "1: 2.000 / 1.000"),
-        ([*BOUNDS, ("run", "a", 1, 1), ("run", "b", 0.001, 1)], None, "0.001: 1.000 / 0.010"),
-    ],
-)
+@pytest.mark.parametrize(("rows", "verdict", "evidence"), [
+    ([*BOUNDS, ("run", "a", 0, 0.5)], None, "no lam > 0 was run"), (BOUNDS, None, "no lam > 0 was run"),
+    ([("run", "a", 0.1, 0.5)], None, "no bound was computed"),
+    ([*BOUNDS, ("run", "a", 1e-5, 0.009)], None, "no run with lam >= 0.001"),
+    ([*BOUNDS, ("run", "a", 1e-5, 0.009), ("run", "b", 1, 1)], None, "1: 1.000 / 1.000"),
+    ([*BOUNDS, ("run", "a", 1, 1)], True, "1: 1.000 / 1.000"),
+    ([*BOUNDS, ("run", "a", 1, 2)], False, "1: 2.000 / 1.000"),
+    ([*BOUNDS, ("run", "a", 1, 1), ("run", "b", 0.001, 1)], None, "0.001: 1.000 / 0.010"),
+])  # fmt: skip
 def test_the_bound_needs_a_lam_above_0(write, rows, verdict, evidence):
     paths = {"cost": write("cost.csv", COST, rows), "stability": write("stability.csv", STABILITY, ARMS)}
     found = shrinkage.claims(paths, "laptop")

@@ -74,19 +74,13 @@ def test_scores_are_compared_with_the_kept_ranges(write, tmp_path):
     assert rows_of(write, tmp_path, off)[-1].verdict.endswith("made on other data")
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "claim"),
-    [
-        ("real", {"fid": 130}, "real images below every other set"),
-        ("half of the classes", {"recall": 0.95}, "without half of the classes"),
-        ("half of the classes", {"imbalance": 0.01}, "imbalance"),
-        ("blurred", {"w2": 6.0}, "W2 alone rewards blur"),
-        ("blurred", {"sharpness": 1.1}, "sharpness"),
-        ("blurred", {"recall": 0.99}, "recall: blurred"),
-        ("copies", {"copied_share": 0.4}, "memorisation"),
-        ("ot-mlp-lam0.1", {"semidual_gap": 0.02}, "certified gap"),
-    ],
-)
+@pytest.mark.parametrize(("name", "change", "claim"), [
+    ("real", {"fid": 130}, "real images below every other set"),
+    ("half of the classes", {"recall": 0.95}, "without half of the classes"),
+    ("half of the classes", {"imbalance": 0.01}, "imbalance"), ("blurred", {"w2": 6.0}, "W2 alone rewards blur"),
+    ("blurred", {"sharpness": 1.1}, "sharpness"), ("blurred", {"recall": 0.99}, "recall: blurred"),
+    ("copies", {"copied_share": 0.4}, "memorisation"), ("ot-mlp-lam0.1", {"semidual_gap": 0.02}, "certified gap"),
+])  # fmt: skip
 def test_each_row_can_fail(write, tmp_path, name, change, claim):
     rows = rows_of(write, tmp_path, SETS | {name: SETS[name] | change})
     assert [row.claim for row in rows if row.verdict == "fail" and claim in row.claim]

@@ -105,18 +105,14 @@ def told(lam, generator="mlp", seed=0, **changes):
     return config.name(), told_of
 
 
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({}, "λ = 0.01"),
-        (CHANGED[0], "λ = 0.1 to 0.01, over 25% of the steps"),
-        (CHANGED[1], "λ = 0.01, self term of 50, ψ by minibatch"),
-        ({"carry": 0.9, "reuse": 4}, "λ = 0.01, ψ carried on (0.9), 4 batches again"),
-        ({"lr_decay": 0.5, "weight_average": 0.999}, "λ = 0.01, rate falls (50%), θ averaged (0.999)"),
-        ({"potential": "network", "batch_atoms": 64}, "λ = 0.01, ψ by network, of 64 atoms"),
-        ({"self_atoms": 8, "self_weight": 0.5}, "λ = 0.01, self term of 8, its weight 0.5"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "text"), [
+    ({}, "λ = 0.01"), (CHANGED[0], "λ = 0.1 to 0.01, over 25% of the steps"),
+    (CHANGED[1], "λ = 0.01, self term of 50, ψ by minibatch"),
+    ({"carry": 0.9, "reuse": 4}, "λ = 0.01, ψ carried on (0.9), 4 batches again"),
+    ({"lr_decay": 0.5, "weight_average": 0.999}, "λ = 0.01, rate falls (50%), θ averaged (0.999)"),
+    ({"potential": "network", "batch_atoms": 64}, "λ = 0.01, ψ by network, of 64 atoms"),
+    ({"self_atoms": 8, "self_weight": 0.5}, "λ = 0.01, self term of 8, its weight 0.5"),
+])  # fmt: skip
 def test_a_variant_is_named_by_what_is_changed(changes, text):
     assert style.run_label(told(**{"lam": 0.01} | changes)[1]) == text
 

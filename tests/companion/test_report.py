@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from companion.common.files import write_csv
+from companion.common.files import write_csv, write_json
 from companion.common.job import job
 from companion.reader import report, report_numbers, report_results, report_text
 from companion.reader.claims_map import read_map
@@ -29,8 +29,7 @@ def table(path, rows):
 
 
 def record(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    write_json(path, content)
     return str(path)
 
 

@@ -33,6 +33,7 @@ def touched_by(name):
         ("docs/gpu.md", {OFFLINE}),
         ("code/companion/images/run_training.py", {RUNS, FAULTS}),
         ("tests/equations/test_duality.py", {RUNS, MUTANTS}),
+        ("tests/instances.py", {RUNS, MUTANTS}),
         ("tests/library/test_streaming.py", {STREAMING}),
         ("tests/workflow/conftest.py", {RUNS, KILLS, SLURM, BROWSER}),
         ("code/companion/reader/gallery/page.html.j2", {RUNS, BROWSER}),
@@ -81,16 +82,10 @@ def recorded(tests, marks="slow", **options):
     return found
 
 
-@pytest.mark.parametrize(
-    ("commit", "now", "status", "options", "written"),
-    [
-        ("c", "c", 0, {}, True),
-        ("c", None, 0, {}, False),
-        ("c", "c", 1, {}, False),
-        (None, "c", 0, {}, False),
-        (None, None, 0, {"keyword": "million"}, False),
-    ],
-)
+@pytest.mark.parametrize(("commit", "now", "status", "options", "written"), [
+    ("c", "c", 0, {}, True), ("c", None, 0, {}, False), ("c", "c", 1, {}, False), (None, "c", 0, {}, False),
+    (None, None, 0, {"keyword": "million"}, False),
+])  # fmt: skip
 def test_the_slow_group_counts_as_passed_whole_on_a_clean_tree(
     monkeypatch, tmp_path, commit, now, status, options, written
 ):

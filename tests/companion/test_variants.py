@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from refusals import refused
 from torch import nn
+from trainings import CONFIG, Interrupted, same, until
 
 from companion.algorithms.algorithm1 import algorithm1, train
-from companion.algorithms.checkpoints import CheckpointFolder
 from companion.algorithms.networks import LATENT_DIM, make_generator, make_potential
 from companion.algorithms.problem import Problem
-from companion.algorithms.runs import OTConfig
 from companion.algorithms.variants.anchor import Anchor
 from companion.algorithms.variants.build import build
 from companion.algorithms.variants.loops import VariantLoop, VectorDual
@@ -28,10 +28,6 @@ from otgrad.semidual import objective
 from otgrad.solvers.exact import solve_pool
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
-CONFIG = OTConfig(
-    "mlp", 0.05, 0, batch_size=8, outer_steps=7, inner_steps=3, lr_theta=1e-3, n_train=12,
-    log_every=2, checkpoint_every=3, eval_samples=16,
-)  # fmt: skip
 VARIANTS = {
     "annealed": {"lam_start": 0.5, "lam_share": 0.8},
     "carried": {"carry": 0.9},
@@ -46,38 +42,9 @@ VARIANTS = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Give an empty checkpoint folder per name."""
-
-    def make(name):
-        path = tmp_path / name
-        path.mkdir()
-        return CheckpointFolder(path)
-
-    return make
-
-
 def run(config, folder, track=iter):
     y = torch.rand(12, 16, generator=torch.Generator().manual_seed(9))
     return train(config, y, (4, 4), folder, "d", track)
-
-
-def until(last):
-    """A `track` that is interrupted before theta-step last + 1."""
-
-    def track(steps):
-        for step in steps:
-            if step > last:
-                raise InterruptedError
-            yield step
-
-    return track
-
-
-def same(first, second):
-    states = first.generator.state_dict(), second.generator.state_dict()
-    return torch.equal(first.psi, second.psi) and all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 # Training from end to end
@@ -89,7 +56,7 @@ def test_interrupted_training_ends_bit_for_bit_as_uninterrupted(name, kind, fold
     config = replace(CONFIG, generator=kind, **VARIANTS[name])
     whole, stopped = run(config, folder("whole")), folder("stopped")
     for stop in (4, 6):  # checkpoints at 3, 6 and 7
-        with pytest.raises(InterruptedError):
+        with pytest.raises(Interrupted):
             run(config, stopped, until(stop))
     resumed = run(config, stopped)
     assert same(whole, resumed)
@@ -150,9 +117,7 @@ def test_a_variant_that_changes_nothing_is_algorithm_1(settings, folder):
     ids=str,
 )  # fmt: skip
 def test_bad_settings_are_refused_in_one_line(settings):
-    with pytest.raises(ValueError, match=next(reversed(settings))) as caught:
-        Variant(**settings)
-    assert "\n" not in str(caught.value)
+    assert next(reversed(settings)) in refused(Variant, **settings)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +129,8 @@ def test_bad_settings_are_refused_in_one_line(settings):
     ids=str,
 )  # fmt: skip
 def test_settings_that_do_not_suit_the_problem_are_refused_in_one_line(settings, folder):
-    with pytest.raises(ValueError, match=r"give|only|needs") as caught:
-        run(replace(CONFIG, **settings), folder("a"))
-    assert "\n" not in str(caught.value)
+    message = refused(run, replace(CONFIG, **settings), folder("a"))
+    assert any(word in message for word in ("give", "only", "needs"))
 
 
 # Schedules

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import gaussian_cost, on_line, powers_of_ten, problems
 from torch import nn
 
 from companion.algorithms.algorithm1 import algorithm1
@@ -24,13 +25,9 @@ from otgrad.measures import DiscreteMeasure, Normal
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
-SEEDS = st.integers(0, 10**6)
-LAMS = st.floats(-1, 2).map(lambda exponent: 10.0**exponent)
+LAMS = powers_of_ten(-1, 2)
+PROBLEMS = problems(massless=(0, 0), most=(6, 5, 3))
 ROUNDING = 1e-12  # values of order 10, a few roundings of 1e-15 each, over lam >= 0.1
-
-
-def on_line(*points):
-    return torch.tensor(points, dtype=torch.float64)[:, None]
 
 
 class SquareRoot(nn.Module):
@@ -151,15 +148,6 @@ def test_exponents_that_define_no_cost_are_refused(p):
         Cost(p)
 
 
-@st.composite
-def problems(draw):
-    """Points (b, d), atoms and masses, a potential, a cost."""
-    b, n, d = draw(st.integers(1, 6)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
-    rng = np.random.default_rng(draw(SEEDS))
-    x, y, psi = (torch.tensor(rng.normal(size=shape)) for shape in ((b, d), (n, d), (n,)))
-    return x, y, torch.tensor(rng.random(n) + 0.1), psi, Cost(draw(st.sampled_from([1.0, 1.5, 2.0])))
-
-
 def inserted(tensor, k, row):
     return torch.cat([tensor[:k], torch.as_tensor(row, dtype=tensor.dtype).expand(1, *tensor.shape[1:]), tensor[k:]])
 
@@ -172,12 +160,13 @@ def everything(x, target, psi, lam, cost):
 
 
 @PROPERTY
-@given(problems(), LAMS | st.just(0.0), st.integers(0, 5), st.floats(-100, 100))
+@given(PROBLEMS, LAMS | st.just(0.0), st.integers(0, 5), st.floats(-100, 100))
 def test_an_atom_without_mass_is_seen_by_nothing(problem, lam, k, its_psi):
-    x, y, nu, psi, cost = problem
-    k = min(k, len(y))
-    plain = DiscreteMeasure.from_atoms(y, nu)
-    more = DiscreteMeasure.from_atoms(inserted(y, k, x[0]), inserted(nu, k, 0.0))  # on top of a point, where it hurts
+    x, _, plain, cost, psi, _ = problem
+    k = min(k, plain.n)
+    more = DiscreteMeasure.from_atoms(
+        inserted(plain.y, k, x[0]), inserted(plain.nu, k, 0.0)
+    )  # on top of a point, where it hurts
     points, atoms = everything(x, plain, psi, lam, cost)
     points_more, atoms_more = everything(x, more, inserted(psi, k, its_psi), lam, cost)
     for one, two in zip(points, points_more, strict=True):
@@ -189,30 +178,30 @@ def test_an_atom_without_mass_is_seen_by_nothing(problem, lam, k, its_psi):
 
 
 @PROPERTY
-@given(problems(), LAMS, st.integers(0, 5))
+@given(PROBLEMS, LAMS, st.integers(0, 5))
 def test_an_atom_without_mass_leaves_the_optimum_alone(problem, lam, k):
-    x, y, nu, _, cost = problem
-    k = min(k, len(y))
-    before = solve_pool(x, None, y, nu, lam, cost)
-    after = solve_pool(x, None, inserted(y, k, x[0]), inserted(nu, k, 0.0), lam, cost)
+    x, _, law, cost, *_ = problem
+    k = min(k, law.n)
+    before = solve_pool(x, None, law.y, law.nu, lam, cost)
+    after = solve_pool(x, None, inserted(law.y, k, x[0]), inserted(law.nu, k, 0.0), lam, cost)
     # the same matrix of costs goes in, but for the rounding of nu's sum
     assert after.value == pytest.approx(before.value, abs=1e-10)
     torch.testing.assert_close(after.psi, inserted(before.psi, k, 0.0), rtol=0, atol=1e-8 * max(1, lam))
 
 
-def split(y, nu, j, share):
+def split(law, j, share):
     """Give atom j in two pieces, the second one last."""
-    pieces = torch.cat([nu, share * nu[j : j + 1]])
+    pieces = torch.cat([law.nu, share * law.nu[j : j + 1]])
     pieces[j] *= 1 - share
-    return torch.cat([y, y[j : j + 1]]), pieces
+    return torch.cat([law.y, law.y[j : j + 1]]), pieces
 
 
 @PROPERTY
-@given(problems(), LAMS | st.just(0.0), st.integers(0, 4), st.floats(0.1, 0.9))
+@given(PROBLEMS, LAMS | st.just(0.0), st.integers(0, 4), st.floats(0.1, 0.9))
 def test_an_atom_in_two_pieces_gives_the_same_transform_and_its_shares_add_up(problem, lam, j, share):
-    x, y, nu, psi, cost = problem
-    j %= len(y)
-    whole, pieces = DiscreteMeasure.from_atoms(y, nu), DiscreteMeasure.from_atoms(*split(y, nu, j, share))
+    x, _, whole, cost, psi, _ = problem
+    j %= whole.n
+    pieces = DiscreteMeasure.from_atoms(*split(whole, j, share))
     psi_pieces = torch.cat([psi, psi[j : j + 1]])
     for function in (c_transform, lambda *a: x_grad(*a)[0], lambda *a: x_grad(*a)[1]):
         one, two = function(x, whole, psi, lam, cost), function(x, pieces, psi_pieces, lam, cost)
@@ -225,11 +214,11 @@ def test_an_atom_in_two_pieces_gives_the_same_transform_and_its_shares_add_up(pr
 
 
 @PROPERTY
-@given(problems(), LAMS, st.integers(0, 4), st.floats(0.1, 0.9))
+@given(PROBLEMS, LAMS, st.integers(0, 4), st.floats(0.1, 0.9))
 def test_an_atom_in_two_pieces_has_one_potential_and_the_same_optimum(problem, lam, j, share):
-    x, y, nu, _, cost = problem
-    j %= len(y)
-    whole, pieces = solve_pool(x, None, y, nu, lam, cost), solve_pool(x, None, *split(y, nu, j, share), lam, cost)
+    x, _, law, cost, *_ = problem
+    j %= law.n
+    whole, pieces = (solve_pool(x, None, *atoms, lam, cost) for atoms in ((law.y, law.nu), split(law, j, share)))
     assert pieces.value == pytest.approx(whole.value, abs=1e-9)
     # each solution is within its marginal error 1e-10, over a curvature of min nu / lam, of the optimum
     atol = 1e-7 * max(1, lam)
@@ -237,11 +226,11 @@ def test_an_atom_in_two_pieces_has_one_potential_and_the_same_optimum(problem, l
 
 
 @PROPERTY
-@given(problems(), LAMS, st.integers(0, 4), st.floats(0.1, 0.9), st.floats(-2, 2))
+@given(PROBLEMS, LAMS, st.integers(0, 4), st.floats(0.1, 0.9), st.floats(-2, 2))
 def test_twins_of_unequal_potential_act_as_one_atom_of_the_soft_maximum(problem, lam, j, share, excess):
-    x, y, nu, psi, cost = problem
-    j %= len(y)
-    whole, pieces = DiscreteMeasure.from_atoms(y, nu), DiscreteMeasure.from_atoms(*split(y, nu, j, share))
+    x, _, whole, cost, psi, _ = problem
+    j %= whole.n
+    pieces = DiscreteMeasure.from_atoms(*split(whole, j, share))
     for value in (lam, 0.0):
         merged = psi.clone()
         soft = value * math.log(1 - share + share * math.exp(excess / value)) if value else max(excess, 0)
@@ -257,13 +246,6 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 Z, MASS = torch.tensor(NODES)[:, None], torch.tensor(WEIGHTS / WEIGHTS.sum())
 
 
-def gaussian_cost(s, e, lam):
-    """OT^lam between N(0, s^2) and N(0, e) for the cost (x - y)^2."""
-    q = lam / 2
-    root = math.sqrt(4 * s**2 * e + q**2)
-    return s**2 + e - root + q * (1 - math.log(2 * q)) + q * math.log(root + q)
-
-
 def slope_in_s(s, e, lam):
     """Derivative of W^lam(N(0, s^2), N(0, e)) by the gradient formula, for the generator g_s(z) = s z."""
     target = DiscreteMeasure(math.sqrt(e) * Z, MASS)
@@ -275,10 +257,10 @@ def slope_in_s(s, e, lam):
 @pytest.mark.parametrize("s", [0.0, 0.3, 1.0, 1.5])
 def test_gaussians_cost_their_closed_form(s, e, lam):
     ours = solve_pool(s * Z, MASS, math.sqrt(e) * Z, MASS, lam).value
-    assert ours == pytest.approx(gaussian_cost(s, e, lam), abs=1e-8)
+    assert ours == pytest.approx(gaussian_cost(s**2, e, lam), abs=1e-8)
     if s > 0:
         h = 1e-5
-        slope = (gaussian_cost(s + h, e, lam) - gaussian_cost(s - h, e, lam)) / (2 * h)
+        slope = (gaussian_cost((s + h) ** 2, e, lam) - gaussian_cost((s - h) ** 2, e, lam)) / (2 * h)
         assert slope_in_s(s, e, lam) == pytest.approx(slope, abs=1e-6)
 
 

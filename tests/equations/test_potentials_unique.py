@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import on_line, powers_of_ten, problems
 
 from otgrad import SemiDiscreteOT, solve_pool
 from otgrad.costs import Cost
@@ -18,25 +19,10 @@ from otgrad.semidual import objective
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
-SEEDS = st.integers(0, 10**6)
-LAMS = st.floats(-1, 3).map(lambda exponent: 10.0**exponent)
+LAMS = powers_of_ten(-1, 3)
+PROBLEMS = problems(least=2, most=(6, 6, 3))
+MASSIVE = problems(massless=(0, 0), least=2, most=(6, 6, 3))
 ROUNDING = 1e-10  # values of order 10, over lam >= 0.1
-
-
-@st.composite
-def problems(draw, massless=True):
-    """Weighted points, a law whose last atom may have no mass, a cost, and two potentials."""
-    b, n, d = draw(st.integers(1, 6)), draw(st.integers(2, 6)), draw(st.integers(1, 3))
-    rng = np.random.default_rng(draw(SEEDS))
-    w, nu = rng.random(b) + 0.1, rng.random(n) + 0.1
-    nu[-1] *= not (massless and draw(st.booleans()))
-    x, y, psi, other = (torch.tensor(rng.normal(size=shape)) for shape in ((b, d), (n, d), n, n))
-    law, cost = DiscreteMeasure.from_atoms(y, torch.tensor(nu)), Cost(draw(st.sampled_from([1.0, 1.5, 2.0])))
-    return x, torch.tensor(w / w.sum()), law, cost, psi, other
-
-
-def on_line(*points):
-    return torch.tensor(points, dtype=torch.float64)[:, None]
 
 
 def sinkhorn(problem, lam, psi):
@@ -54,7 +40,7 @@ def sinkhorn(problem, lam, psi):
 
 
 @PROPERTY
-@given(problems(), st.floats(-0.3, 2).map(lambda exponent: 10.0**exponent))
+@given(PROBLEMS, powers_of_ten(-0.3, 2))
 def test_two_starts_and_two_solvers_end_on_one_potential(problem, lam):
     x, w, target, cost, psi, other = problem
     first, second = (sinkhorn(problem, lam, start) for start in (5 * psi, 3 - 5 * other))
@@ -79,7 +65,7 @@ def test_ascent_by_our_own_steps_forgets_its_start(rule):
 
 
 @PROPERTY
-@given(problems(), LAMS)
+@given(PROBLEMS, LAMS)
 def test_the_potential_exists_because_the_marginals_can_be_met(problem, lam):
     x, w, target, cost, *_ = problem
     ours = solve_pool(x, w, target.y, target.nu, lam, cost)
@@ -93,7 +79,7 @@ def test_the_potential_exists_because_the_marginals_can_be_met(problem, lam):
 
 
 @PROPERTY
-@given(problems(massless=False), LAMS)
+@given(MASSIVE, LAMS)
 def test_the_semi_dual_bends_in_every_direction_but_the_constants(problem, lam):
     x, w, target, cost, psi, _ = problem
     pi = assignment(x, target, psi, lam, cost)
@@ -110,7 +96,7 @@ def test_the_semi_dual_bends_in_every_direction_but_the_constants(problem, lam):
 
 
 @PROPERTY
-@given(problems(massless=False), LAMS)
+@given(MASSIVE, LAMS)
 def test_between_two_potentials_the_semi_dual_is_strictly_above_its_chord(problem, lam):
     x, w, target, cost, psi, other = problem
     step = target.center(other - psi)
@@ -124,7 +110,7 @@ def test_between_two_potentials_the_semi_dual_is_strictly_above_its_chord(proble
 
 
 @PROPERTY
-@given(problems(), LAMS, st.floats(0, 1))
+@given(PROBLEMS, LAMS, st.floats(0, 1))
 def test_the_transform_is_concave_in_psi_point_by_point(problem, lam, t):
     x, _, target, cost, psi, other = problem
     for value in (0.0, lam):
@@ -135,7 +121,7 @@ def test_the_transform_is_concave_in_psi_point_by_point(problem, lam, t):
 
 
 @PROPERTY
-@given(problems(), LAMS | st.just(0.0))
+@given(PROBLEMS, LAMS | st.just(0.0))
 def test_the_transforms_slope_in_psi_is_minus_the_assignment(problem, lam):
     x, _, target, cost, psi, direction = problem
     pi = assignment(x, target, psi, lam, cost)
@@ -151,7 +137,7 @@ def test_the_transforms_slope_in_psi_is_minus_the_assignment(problem, lam):
 
 
 @PROPERTY
-@given(problems(), LAMS)
+@given(PROBLEMS, LAMS)
 def test_the_assignment_moves_by_at_most_one_over_lam(problem, lam):
     # In the pair of norms L1 and max: sum_j |d pi_j| = sum_j pi_j |v_j - E v| / lam <= max |v| / lam.
     x, _, target, cost, psi, other = problem
@@ -161,7 +147,7 @@ def test_the_assignment_moves_by_at_most_one_over_lam(problem, lam):
 
 
 @PROPERTY
-@given(problems(massless=False), LAMS)
+@given(MASSIVE, LAMS)
 def test_no_curvature_of_the_transform_exceeds_one_over_two_lam(problem, lam):
     # diag pi - pi pi^T is the covariance of a random atom: |v|^2 / 2 bounds the variance of v, by Popoviciu.
     x, _, target, cost, psi, _ = problem
@@ -210,7 +196,7 @@ def test_at_lam_0_it_is_unique_where_every_point_ties():
 
 
 @PROPERTY
-@given(problems(), LAMS)
+@given(PROBLEMS, LAMS)
 def test_the_exact_solver_returns_the_gauge(problem, lam):
     x, w, target, cost, *_ = problem
     # an offset of the points gives the uncentred potential a constant to lose

@@ -202,15 +202,11 @@ def images():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize(
-    ("where", "words"),
-    [
-        ("data", "y has entries that are not finite"),
-        ("potential", "theta-step 4: psi is not finite"),
-        ("network", "theta-step 4: psi is not finite after inner step 1: the points are not finite"),
-        ("gradient", "theta-step"),
-    ],
-)
+@pytest.mark.parametrize(("where", "words"), [
+    ("data", "y has entries that are not finite"), ("potential", "theta-step 4: psi is not finite"),
+    ("network", "theta-step 4: psi is not finite after inner step 1: the points are not finite"),
+    ("gradient", "theta-step"),
+])  # fmt: skip
 def test_a_number_that_is_not_finite_is_named_with_the_step_and_the_last_checkpoint(tmp_path, where, words, bad):
     folder, y = CheckpointFolder(tmp_path), images()
     if where == "data":

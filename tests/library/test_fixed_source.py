@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from refusals import refused
 
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, psi_step
@@ -263,9 +264,7 @@ X, Y = torch.rand(40, 2), DiscreteMeasure.from_atoms(torch.rand(7, 2))
     ],
 )
 def test_refusals(x, lam, changed):
-    with pytest.raises(ValueError, match=":") as caught:
-        solve_fixed_source(x, Y, lam, Cost(), **changed)
-    assert "\n" not in str(caught.value)
+    assert ":" in refused(solve_fixed_source, x, Y, lam, Cost(), **changed)
 
 
 def test_a_cost_that_overflows_is_named():

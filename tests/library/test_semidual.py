@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from instances import normal
 
 from otgrad.costs import Cost
 from otgrad.ctransform import assignment, c_transform
@@ -13,11 +14,8 @@ from otgrad.solvers.exact import solve_pool
 @pytest.fixture
 def problem():
     """A weighted pool of 9 points, 5 atoms of unequal mass (one 0) and a potential."""
-    rng = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(rows, 2, generator=rng, dtype=torch.float64) for rows in (9, 5))
-    w = torch.rand(9, generator=rng, dtype=torch.float64) + 0.1
-    target = DiscreteMeasure.from_atoms(y, [1.0, 2.0, 0.0, 3.0, 4.0])
-    return x, w / w.sum(), target, torch.randn(5, generator=rng, dtype=torch.float64)
+    x, w, target, _, psi, _ = normal(9, 5, massless=[2])
+    return x, w, target, psi
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.1, 10.0])

@@ -1,7 +1,5 @@
 # Algorithm 1 on images, and Figure 2.
 IMAGES = f"results/runs/images/{IMAGE_TAG}"
-
-
 RUNS = run_configs()
 PILOT_LAMS = [lam for lam in STUDIES["images"]["pilot_lams"] if lam > 0 or PRESET["step_rule"] != "sinkhorn"]
 PILOT_RUNS = run_configs(PILOT_LAMS)

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from otgrad import checks
-from otgrad.costs import Cost, without_autocast
+from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
+from otgrad.pairs import without_autocast
 from otgrad.semidual import marginal_error, objective
 from otgrad.solvers.active_set import MARGINS_OF_LAM, ActiveSet
 from otgrad.solvers.block_ascent import BlockAscent, BlockRule, Pool, Watch

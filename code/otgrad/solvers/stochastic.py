@@ -22,9 +22,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost, without_autocast
+from otgrad.costs import Cost
 from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
+from otgrad.pairs import without_autocast
 
 SPREAD_ATOMS = 1024  # on which the spread is measured
 SPREAD_FRACTION = 0.3  # of the spread S; 0.1 is slower, 1 too noisy (MNIST, lam = 0 and 0.001)
@@ -132,8 +133,11 @@ def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, 
 def check_psi(state: AsgdState, rule: StepRule, x: Tensor | None = None) -> None:
     """Raise FloatingPointError if psi is not finite; x: the points of the last step, which may be the reason."""
     if not math.isfinite(float(state.psi.sum())):
-        bad = x is not None and not bool(torch.isfinite(x).all())
-        reason = "the points are not finite" if bad else f"lower the step c = {rule.c}"
+        reason = f"lower the step c = {rule.c}"
+        if x is not None and not bool(torch.isfinite(x).all()):
+            reason = "the points are not finite"
+        elif x is not None and not bool(torch.isfinite(x.square().sum(1)).all()):
+            reason = f"{x.dtype} does not hold their squared norms: make the points smaller, or lower the step on them"
         raise FloatingPointError(f"psi is not finite after inner step {state.k}: {reason}")
 
 
