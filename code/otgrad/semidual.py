@@ -86,7 +86,7 @@ class SemiDual:
         """Compute F(psi) on the weighted points x (b, d) and its psi-gradient (explicit form).
 
         F is concave, invariant under psi -> psi + t, and at most OT_c^lam(sum_i w_i delta_{x_i}, nu), with equality at
-        psi*. Arguments as `step`.
+        psi*. Arguments as `step`. Claims: A-duality.
 
         Returns:
             F (scalar tensor), in units of the cost, and dF/dpsi (n,).

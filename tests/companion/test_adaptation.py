@@ -1,4 +1,4 @@
-"""Domain adaptation: settings, the course of a run, the script and the figure."""
+"""Domain adaptation: settings, the course of a run, the script and the figure. Claims: B-adaptation."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""Frechet distance, precision and recall, density and coverage, on sets whose scores are known."""
+"""Frechet distance, precision and recall, density and coverage, on sets whose scores are known. Claims: A-fidelity."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Variants of Algorithm 1: their pieces on problems with a known answer, and their training from end to end."""
+"""Variants of Algorithm 1: pieces of which the answer is known, and training from end to end. Claims: A-beyond."""
 
 import math
 from dataclasses import replace

@@ -2,6 +2,7 @@
 
 Violated: a generator that is not Lipschitz in theta, a cost that is not differentiable on the diagonal (p <= 1).
 Allowed: atoms without mass, an atom given in several pieces. Predicted: the variance that lam takes from a Gaussian.
+Claims: A-assumptions.
 """
 
 import math
@@ -266,6 +267,7 @@ def test_gaussians_cost_their_closed_form(s, e, lam):
 
 @pytest.mark.parametrize(("e", "lam"), [(1.0, 1.0), (1.0, 1.5), (0.6, 0.8), (2.0, 3.5)])
 def test_the_best_gaussian_has_lost_half_of_lam_in_variance(e, lam):
+    """Claims: A-shrinkage."""
     best = math.sqrt(e - lam / 2)
     assert slope_in_s(best, e, lam) == pytest.approx(0, abs=1e-7)
     assert slope_in_s(0.95 * best, e, lam) < -1e-3
@@ -275,6 +277,7 @@ def test_the_best_gaussian_has_lost_half_of_lam_in_variance(e, lam):
 
 @pytest.mark.parametrize(("e", "lam"), [(1.0, 2.0), (1.0, 3.0), (0.3, 1.0)])
 def test_from_lam_twice_the_variance_on_the_best_gaussian_is_a_point(e, lam):
+    """Claims: A-shrinkage."""
     assert all(slope_in_s(s, e, lam) > 0 for s in (0.05, 0.2, 0.5, 1.0))
     point = torch.zeros(1, 1).double()
     assert solve_exact(point, None, SemiDual.of(math.sqrt(e) * Z, MASS, lam)).value == pytest.approx(e, abs=1e-10)
@@ -282,6 +285,7 @@ def test_from_lam_twice_the_variance_on_the_best_gaussian_is_a_point(e, lam):
 
 def test_a_linear_generator_on_quantiles_shrinks_alike():
     # Equal masses, as Algorithm 1 has them: 100 midpoint quantiles of the normal law miss 1% of its variance.
+    """Claims: A-shrinkage."""
     levels = (torch.arange(100).double() + 0.5) / 100
     z = math.sqrt(2) * torch.special.erfinv(2 * levels - 1)[:, None]
     target, lam = DiscreteMeasure.from_atoms(z), 1.0

@@ -2,7 +2,7 @@
 
 The other means are a linear programme (lam = 0) and Sinkhorn's iterations (lam > 0), both set up here and neither
 calling the package, and problems that carry their own answer: a Dirac, a translation, measures on a line, two points
-and two atoms, products.
+and two atoms, products. Claims: A-duality.
 """
 
 import math
@@ -23,7 +23,7 @@ RELATIVE_LAMS = powers_of_ten(-1.3, 3)
 PROBLEMS = problems(SCALED)
 SQUARED = problems(st.just(Cost()))
 CLOSED_FORM = 1e-10  # values of order 1 to 100, rounded a few hundred times at 1e-16
-SOLVER = 1e-9  # solve_pool stops at a marginal error of 1e-10: first order in it times potentials of order 10
+SOLVER = 1e-9  # solve_exact stops at a marginal error of 1e-10: first order in it times potentials of order 10
 
 
 def upper(solution):

@@ -1,4 +1,4 @@
-"""Identities of the c,lam-transform psi^{c,lam}(x) = -lam log sum_j nu_j exp((psi_j - c(x, y_j)) / lam)."""
+"""Identities of psi^{c,lam}(x) = -lam log sum_j nu_j exp((psi_j - c(x, y_j)) / lam). Claims: A-transform."""
 
 import math
 

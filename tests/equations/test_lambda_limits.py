@@ -2,6 +2,7 @@
 
 As lam -> 0 the cost tends to OT_c, at most lam times an entropy away; as lam -> infinity it tends to the mean cost of
 the product plan, from below, at the rate 1 / lam. `doubly_centred` stands for c minus its means along rows and columns.
+Claims: A-limits.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ from otgrad.ctransform import assignment, psi_step
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 LAMS = powers_of_ten(-2, 3)
 LARGE = [1e2, 1e3, 1e4]
-# solve_pool's marginal error of 1e-10 times potentials of order 10, and the rounding 1e-16 lam of large lam
+# solve_exact's marginal error of 1e-10 times potentials of order 10, and the rounding 1e-16 lam of large lam
 SOLVER = 1e-9
 
 

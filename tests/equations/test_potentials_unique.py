@@ -1,7 +1,7 @@
 """psi*: for lam > 0 it exists and is unique up to a constant, because psi^{c,lam} is smooth and strictly concave.
 
 grad_psi psi^{c,lam}(x) = -pi(x), Hess_psi psi^{c,lam}(x) = -(diag pi - pi pi^T) / lam: concave, flat along the
-constants alone, and never bent by more than 1 / lam. At lam = 0 neither holds.
+constants alone, and never bent by more than 1 / lam. At lam = 0 neither holds. Claims: A-potential.
 """
 
 import numpy as np

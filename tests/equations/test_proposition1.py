@@ -1,4 +1,4 @@
-"""Proposition 1: F(psi*(theta_0), .) is not differentiable at theta_0, although W_c is smooth there."""
+"""Proposition 1: F(psi*(theta_0), .) has no gradient at theta_0, although W_c is smooth. Claims: A-no-gradient."""
 
 import pytest
 import torch

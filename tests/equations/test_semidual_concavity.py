@@ -1,4 +1,4 @@
-"""The semi-dual F(psi) = E[psi^{c,lam}(x)] + <nu, psi>: gauge, concavity, gradient, and the optimum that it bounds."""
+"""The semi-dual F(psi) = E[psi^{c,lam}(x)] + <nu, psi>: gauge, concavity, gradient, optimum. Claims: A-concavity."""
 
 import pytest
 import torch

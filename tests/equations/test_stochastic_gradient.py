@@ -1,7 +1,7 @@
 """Algorithm 1's stochastic theta-gradient against the exact one: bias and variance as functions of psi's error.
 
 At psi* a minibatch is unbiased with a variance of 1 / b. An error delta of psi biases it by C |delta| / lam at most;
-at lam = 0 the bias of the counterexample is half the jump, however small delta is.
+at lam = 0 the bias of the counterexample is half the jump, however small delta is. Claims: A-stochastic-gradient.
 """
 
 import math

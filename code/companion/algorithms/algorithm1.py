@@ -84,7 +84,7 @@ def descend_theta(
     batch_size: int,
     rng: torch.Generator,
 ) -> Tensor:
-    """Take one step on theta with psi (n,) fixed, along the explicit gradient on a fresh batch.
+    """Take one step on theta, psi (n,) fixed, by the explicit gradient of a fresh batch. Claims: A-stochastic-gradient.
 
     Returns:
         F(psi, theta) on that batch before the step (scalar tensor), in units of the cost.
@@ -107,7 +107,10 @@ def algorithm1(
     batch_size: int,
     rng: torch.Generator,
 ) -> Iterator[tuple[AsgdState, Tensor]]:
-    """Train without end; yield psi's state, changed in place, and F(psi, theta) on the batch after every theta-step."""
+    """Train without end; yield psi's state, changed in place, and F(psi, theta) on the batch after every theta-step.
+
+    Claims: A-no-convergence, A-decreasing-steps, A-convergence-algorithm1.
+    """
     ascend = psi_round(generator, problem, state, rule, inner_steps, batch_size, rng)
     while True:
         ascend()
@@ -145,7 +148,8 @@ def train(
     """Train a generator of images by Algorithm 1 with Adam, resuming from the last checkpoint if there is one.
 
     The cost is ||x - y||^2 / mean ||y||^2. Stopped at any moment and called again, it gives bit for bit the same
-    result on the same CPU with the same number of threads. Where the config asks for a variant, its loop is run.
+    result on the same CPU with as many threads, a generator in evaluation mode. Where the config asks for a variant,
+    its loop is run. Claims: A-smoothing.
     `# ASSUME:` the inner loop is warm-started from the average and its step counter restarts at every theta-step.
 
     Args:
@@ -157,9 +161,6 @@ def train(
         track: wraps the iteration over theta-steps, for a progress bar.
         team: the processes among which the atoms are dealt out, y being this one's; each trains the same generator,
             and the first keeps the checkpoints, which do not depend on their number (None: one process).
-
-    Returns:
-        the trained generator in evaluation mode.
 
     Raises:
         FloatingPointError: if psi or the loss is no longer finite; it names the step and the last checkpoint.

@@ -125,6 +125,7 @@ def one_sided_derivatives(instance: Instance, theta_0: Tensor, axis: int) -> tup
     2 (theta_0 - z + y_j)_axis: to the right the smaller one counts, to the left the larger one. The derivative of W_c
     is the mean of the two. At lam = 0 the gradient formula returns one of them, whichever the tie is broken to: with
     psi* exact and ties always broken alike, descent goes to the minimiser of one piece alone, not to theta*.
+    Claims: A-no-gradient.
     """
     centre = 2 * float(theta_0[axis] - instance.latent_mean[axis])
     slopes = [centre + 2 * y[axis] for y in instance.y]
@@ -209,7 +210,7 @@ def run(
 def run_exact(
     instance: Instance, lam: float, step: Step, iterations: int, batch_size: int = 1, seed: int = 0
 ) -> Trajectory:
-    """Run Algorithm 1 with psi the optimum on a fresh batch (`solve_exact`) instead of ASGD's. Arguments as `run`."""
+    """Run Algorithm 1 as `run` does, but psi is the optimum on a fresh batch (`solve_exact`). Claims: A-convergence."""
     problem, rng = instance.problem(lam), torch.Generator().manual_seed(seed)
 
     @torch.no_grad()

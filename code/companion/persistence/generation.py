@@ -39,7 +39,7 @@ class Images:
 
 
 class GenerationRun(Experiment):
-    """One seed of one arm of the generation of images."""
+    """One seed of one arm of the generation of images. Claims: B-generation."""
 
     def __init__(self, config: GenerationConfig, images: Images, seed: int, device: str = "cpu") -> None:
         """Build networks and loop; the same seed gives the same first generator in every arm."""

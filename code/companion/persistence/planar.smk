@@ -4,7 +4,7 @@ from companion.persistence.arms import PlanarConfig
 PLANAR = f"results/runs/planar/{PLANAR_TAG}"
 PLANAR_COMMON = {"batch_size": PRESET["planar_batch"], "outer_steps": PRESET["planar_steps"]}
 PLANAR_BLOCK = PRESET["planar"] | {"common": PRESET["planar"]["common"] | PLANAR_COMMON}
-PLANAR_ARMS = {PlanarConfig(**arm).name(): arm for arm in expand_arms(PLANAR_BLOCK)}
+PLANAR_ARMS = joined(*named(PlanarConfig, "planar", PLANAR_BLOCK))
 PLANAR_LOGS = [f"{PLANAR}/{arm}/log.csv" for arm in PLANAR_ARMS]
 PLANAR_TIMINGS = [f"{PLANAR}/{arm}/timing.csv" for arm in PLANAR_ARMS]
 PLANAR_RECORDS = [f"{PLANAR}/{arm}/run.json" for arm in PLANAR_ARMS]

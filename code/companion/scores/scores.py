@@ -21,7 +21,7 @@ COPY_CHECKS = 1000  # samples whose nearest images are looked for, among 10,000 
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """What samples are judged with.
+    """What samples are judged with. Claims: A-fidelity.
 
     Attributes:
         shape: (h, w) of the images.

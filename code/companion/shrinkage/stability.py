@@ -48,9 +48,9 @@ class StabilityConfig:
     averaging: bool
     n_train: int
     outer_steps: int
-    batch_size: int = 200
-    lr_theta: float = 1e-3
-    seed: int = 0
+    batch_size: int
+    lr_theta: float
+    seed: int
 
     def rule(self) -> StepRule:
         """Return the rule of the psi-steps."""
@@ -58,7 +58,7 @@ class StabilityConfig:
 
 
 def follow(config: StabilityConfig, y: Tensor, held_out: Tensor, shape: tuple[int, int]) -> dict[str, float]:
-    """Train on images y (n, h w) in [0, 1] and judge the end against others, held_out (m, h w).
+    """Train on images y (n, h w) in [0, 1] and judge the end against others, held_out (m, h w). Claims: A-solver-error.
 
     Returns:
         marginal_error: L1 error of the second marginal at the psi in use, on fresh points: the solver's error.

@@ -98,7 +98,7 @@ class VectorDual:
 class VariantLoop:
     """Endless iterator over theta-steps, as `training.ot.algorithm1`.
 
-    Each yields psi's state, and F(psi, theta) on the batch before the step, without the self term.
+    Each yields psi's state, and F(psi, theta) on the batch before the step, without the self term. Claims: A-beyond.
     """
 
     def __init__(
