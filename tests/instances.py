@@ -11,11 +11,8 @@ from scipy.optimize import linprog
 from scipy.special import rel_entr
 from torch import Tensor
 
-from otgrad import solve_pool
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.ctransform import assignment, c_transform, x_grad
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
 
 
 class Problem(NamedTuple):
@@ -30,11 +27,11 @@ class Problem(NamedTuple):
 
     def solve(self, lam):
         """Its exact solution."""
-        return solve_pool(self.x, self.w, self.law.y, self.law.nu, lam, self.cost)
+        return solve_exact(self.x, self.w, SemiDual(self.law, lam, self.cost))
 
     def value(self, psi, lam):
         """F(psi)."""
-        return float(objective(self.x, self.law, psi, lam, self.cost, self.w)[0])
+        return float(SemiDual(self.law, lam, self.cost).value(self.x, psi, self.w)[0])
 
     def matrix_and_masses(self):
         """Costs (b, n) and both masses, of the atoms that have some."""

@@ -20,11 +20,10 @@ from functools import cache
 import torch
 
 from otgrad.costs import Cost
-from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
+from otgrad.semidual import SemiDual
 from otgrad.solvers.block_ascent import BlockRule
-from otgrad.solvers.certified import solve_fixed_source
+from otgrad.solvers.certified import solve_certified
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 from problems import GAPS, make_problem
 
@@ -69,64 +68,63 @@ class Looks:
 def stochastic(rule):
     """Arm: steps of a StepRule on fresh batches of the pool."""
 
-    def run(x, target, lam, cost, looks):
-        state, rng, steps = AsgdState.zeros(target), torch.Generator().manual_seed(0), 0
+    def run(x, semidual, looks):
+        state, rng, steps = AsgdState.zeros(semidual.law), torch.Generator().manual_seed(0), 0
         while steps * BATCH < looks.most * len(x):
             batch = x[torch.randint(len(x), (BATCH,), generator=rng)]
-            asgd_step(state, batch, target, lam, cost, rule)
+            asgd_step(batch, semidual, state=state, rule=rule)
             steps += 1
             looks(state.average, steps * BATCH / len(x))
 
     return run
 
 
-def running_marginal(x, target, lam, cost, looks):
+def running_marginal(x, semidual, looks):
     """Arm: the step n lam / sqrt(k) preconditioned by the marginal so far, lam / p_j, with the same average."""
-    psi, average, marginal = torch.zeros_like(target.nu), torch.zeros_like(target.nu), target.nu.clone()
+    nu, lam = semidual.law.nu, semidual.lam
+    psi, average, marginal = torch.zeros_like(nu), torch.zeros_like(nu), nu.clone()
     rng = torch.Generator().manual_seed(0)
     for k in range(1, int(looks.most * len(x) / BATCH) + 1):
-        grad = psi_step(x[torch.randint(len(x), (BATCH,), generator=rng)], target, psi, lam, cost)[1]
-        marginal.lerp_(target.nu - grad, 1 / (k + 1))
-        psi += lam / math.sqrt(k) * grad / torch.maximum(marginal, 0.1 * target.nu)
+        grad = semidual.step(x[torch.randint(len(x), (BATCH,), generator=rng)], psi)[1]
+        marginal.lerp_(nu - grad, 1 / (k + 1))
+        psi += lam / math.sqrt(k) * grad / torch.maximum(marginal, 0.1 * nu)
         average.lerp_(psi, 4 / (3 + k))
         looks(average, k * BATCH / len(x))
 
 
-def blocks(rule):
-    """Arm: the fixed-source solver's passes with one lever changed, without certificates and active set."""
+def blocks(rule, tol=None):
+    """Arm: the fixed-source solver's passes with one lever changed, without certificates and active set.
 
-    def run(x, target, lam, cost, looks):
-        solve_fixed_source(x, target, lam, cost, None, max_passes=looks.most, watch=looks, rule=rule)
+    With tol the solver as it is, to that certified gap; certificates count from their end on.
+    """
+
+    def run(x, semidual, looks):
+        solve_certified(x, None, semidual, tol=tol, max_passes=looks.most, watch=looks, rule=rule)
 
     return run
 
 
-def active_set(x, target, lam, cost, looks):
-    """Arm: the fixed-source solver as it is, to a certified gap of 1e-3; certificates count from their end on."""
-    solve_fixed_source(x, target, lam, cost, 1e-3, max_passes=looks.most, watch=looks)
-
-
-def sinkhorn(x, target, lam, cost, looks):
+def sinkhorn(x, semidual, looks):
     """Arm: full-pool Sinkhorn."""
-    psi = torch.zeros_like(target.nu)
+    nu, psi = semidual.law.nu, torch.zeros_like(semidual.law.nu)
     for passes in range(1, int(looks.most) + 1):
-        grad = psi_step(x, target, psi, lam, cost)[1]
-        psi = psi - lam * ((target.nu - grad) / target.nu).clamp(min=1e-30).log()
+        grad = semidual.step(x, psi)[1]
+        psi = psi - semidual.lam * ((nu - grad) / nu).clamp(min=1e-30).log()
         looks(psi, passes)
 
 
-def lbfgs(x, target, lam, cost, looks):
+def lbfgs(x, semidual, looks):
     """Arm: torch's L-BFGS on the full pool."""
-    psi = torch.zeros_like(target.nu, requires_grad=True)
+    psi, n = torch.zeros_like(semidual.law.nu, requires_grad=True), semidual.law.n
     optimizer = torch.optim.LBFGS([psi], max_iter=10**6, max_eval=int(looks.most), line_search_fn="strong_wolfe")
     optimizer.param_groups[0].update(tolerance_grad=0, tolerance_change=0)
     looked = itertools.count(1)
 
     def closure():
-        value, grad = objective(x, target, psi.detach(), lam, cost)
-        psi.grad = -target.n * grad  # an inverse curvature of order lam
+        value, grad = semidual.value(x, psi.detach())
+        psi.grad = -n * grad  # an inverse curvature of order lam
         looks(psi.detach(), next(looked))
-        return -target.n * value
+        return -n * value
 
     optimizer.step(closure)
 
@@ -134,7 +132,7 @@ def lbfgs(x, target, lam, cost, looks):
 ARMS = {name: stochastic(rule) for name, rule in STEP_RULES.items()}
 ARMS |= {"step lam / running marginal / sqrt(k), polynomial average": running_marginal}
 ARMS |= {"Sinkhorn on the pool": sinkhorn, "L-BFGS on the pool": lbfgs}
-ARMS |= {"online Sinkhorn, then active set": active_set}
+ARMS |= {"online Sinkhorn, then active set": blocks(BlockRule(), 1e-3)}
 ARMS |= {name: blocks(rule) for name, rule in BLOCK_RULES.items()}
 
 
@@ -145,18 +143,18 @@ def first_looks(curve, value, best):
         yield gap, *((format(v, ".3g") for v in curve[at][:2]) if at < len(curve) else ("", ""))
 
 
-def rows_of(names, x, target, lam, cost, arguments):
+def rows_of(names, x, semidual, arguments):
     """Run the arms and the reference; return rows lever, lam, gap, passes, seconds."""
-    curves = {}
+    curves, lam = {}, semidual.lam
     for name in names:
         looks = Looks(arguments.passes)
-        ARMS[name](x, target, lam, cost, looks)
-        values = cache(lambda i, taken=looks.taken: float(objective(x, target, taken[i][2], lam, cost)[0]))
+        ARMS[name](x, semidual, looks)
+        values = cache(lambda i, taken=looks.taken: float(semidual.value(x, taken[i][2])[0]))
         curves[name] = looks.taken, values
         print(f"lam = {lam}: {name}: {looks.seconds:.3g} s, F = {values(-1):.6f}", file=sys.stderr, flush=True)
-    reference = solve_fixed_source(x, target, lam, cost, 1e-4, max_passes=arguments.reference)
+    reference = solve_certified(x, None, semidual, tol=1e-4, max_passes=arguments.reference)
     best = max([reference.value, *(values(-1) for _, values in curves.values())])
-    bound = reference.gap + (reference.value - best) / abs(best)
+    bound = reference.relative_gap + (reference.value - best) / abs(best)
     print(f"lam = {lam}: F* = {best:.6f}, certified to {bound:.1e}", file=sys.stderr, flush=True)
     return [[name, lam, *row] for name, (curve, values) in curves.items() for row in first_looks(curve, values, best)]
 
@@ -177,9 +175,9 @@ def main():
     torch.set_num_threads(arguments.threads)
     problem = make_problem(arguments.data, arguments.pool, arguments.n)
     x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
-    target, cost = DiscreteMeasure.from_atoms(y, unit=1 / 255), Cost(scale=problem.scale)
+    semidual = SemiDual(DiscreteMeasure.from_atoms(y, unit=1 / 255), 0.0, Cost(scale=problem.scale))
     print(f"{problem.source}, m = {len(x)}, n = {len(y)}, {arguments.threads} threads", file=sys.stderr, flush=True)
-    rows = [row for lam in arguments.lam for row in rows_of(arguments.levers, x, target, lam, cost, arguments)]
+    rows = [row for lam in arguments.lam for row in rows_of(arguments.levers, x, semidual.at(lam), arguments)]
     with open(arguments.out, "w", newline="") if arguments.out else sys.stdout as file:
         csv.writer(file).writerows([["lever", "lam", "gap", "passes", "seconds"], *rows])
 

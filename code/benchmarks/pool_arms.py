@@ -22,17 +22,18 @@ def fixed_source(problem: Problem, lam: float, parameter: None, clock, certified
     from otgrad.measures import DiscreteMeasure
 
     try:
-        from otgrad.solvers.certified import solve_fixed_source
+        from otgrad.semidual import SemiDual
+        from otgrad.solvers.certified import solve_certified
     except ImportError as error:
         raise NotInstalled("otgrad.solvers.certified") from error
     x, cost = torch.from_numpy(problem.x), Cost(scale=problem.scale)
     few = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y[:1024]), unit=1 / 255)
-    solve_fixed_source(x[:64], few, 1.0, cost, tol=None, max_passes=1)  # builds what is built once
+    solve_certified(x[:64], None, SemiDual(few, 1.0, cost), tol=None, max_passes=1)  # builds what is built once
     for tol in GAPS if certified else (None,):
         clock.start()
-        target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)
+        semidual = SemiDual(DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255), lam, cost)
         if certified:
-            found = solve_fixed_source(x, target, lam, cost, tol=tol)
+            found = solve_certified(x, None, semidual, tol=tol)
             clock(found.psi.numpy, look=True)
         else:
             seen = [0.0]  # a step of a whole pass is Newton's result on the pairs: always looked at
@@ -41,7 +42,7 @@ def fixed_source(problem: Problem, lam: float, parameter: None, clock, certified
                 long, seen[0] = passes - seen[0] > 0.9, passes
                 clock(psi.numpy, look=long)
 
-            solve_fixed_source(x, target, lam, cost, min(GAPS), watch=watch)
+            solve_certified(x, None, semidual, tol=min(GAPS), watch=watch)
 
 
 def stored_costs(x, y):

@@ -30,16 +30,17 @@ def estimator(problem: Problem, lam: float, parameter: None, clock) -> None:
 
     from otgrad.costs import Cost
     from otgrad.measures import DiscreteMeasure
+    from otgrad.semidual import SemiDual
     from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
     draw, cost, rule = sampler(torch.from_numpy(problem.x)), Cost(scale=problem.scale), StepRule()
     few = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y[:1024]), unit=1 / 255)
-    asgd_step(AsgdState.zeros(few), draw(8), few, lam, cost, rule)  # builds what is built once
+    asgd_step(draw(8), SemiDual(few, lam, cost), state=AsgdState.zeros(few), rule=rule)  # builds what is built once
     clock.start()
     target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)
-    state = AsgdState.zeros(target)
+    state, semidual = AsgdState.zeros(target), SemiDual(target, lam, cost)
     while True:
-        asgd_step(state, draw(256), target, lam, cost, rule)
+        asgd_step(draw(256), semidual, state=state, rule=rule)
         clock(state.average.numpy)
 
 

@@ -25,6 +25,7 @@ import torch
 from kernel_arms import ARMS
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 from problems import Problem, make_problem, rounded, write_table
 from worker import Worker
@@ -65,7 +66,7 @@ def warm_psi(problem: Problem, lam: float, steps: int = 3) -> np.ndarray:
     target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)
     state, points = AsgdState.zeros(target), torch.from_numpy(problem.x[:64])
     for _ in range(steps):
-        asgd_step(state, points, target, lam, Cost(scale=problem.scale), StepRule())
+        asgd_step(points, SemiDual(target, lam, Cost(scale=problem.scale)), state=state, rule=StepRule())
     return target.center(state.average).numpy()
 
 

@@ -16,10 +16,10 @@ import torch
 
 from companion.algorithms import algorithm1 as ot
 from companion.algorithms.networks import LATENT_DIM, make_generator
+from otgrad import ctransform
 from otgrad.costs import Cost
-from otgrad.ctransform import c_transform
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.solvers import stochastic as asgd
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 from problems import SIDE, Problem
 from solver_arms import Clock, Done
@@ -64,7 +64,7 @@ class Training:
     def __init__(self, problem: Problem, lam: float, schedule: Schedule, seed: int) -> None:
         """Build the network, the same for every schedule, and the law of the data."""
         target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)
-        self.task = ot.Problem(Uniform(LATENT_DIM), target, Cost(scale=problem.scale), lam)
+        self.task = ot.Problem(Uniform(LATENT_DIM), SemiDual(target, lam, Cost(scale=problem.scale)))
         self.generator, self.schedule = make_generator("mlp", (SIDE, SIDE), seed), schedule
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=schedule.lr_theta)
         self.rng, self.state = torch.Generator().manual_seed(seed), AsgdState.zeros(target)
@@ -75,7 +75,7 @@ class Training:
         self.latents = self.task.latent(self.schedule.batch_size, self.rng)
         with torch.no_grad():
             x = self.generator(self.latents)
-        asgd_step(self.state, x, self.task.target, self.task.lam, self.task.cost, self.schedule.rule)
+        asgd_step(x, self.task.semidual, state=self.state, rule=self.schedule.rule)
 
     def theta_step(self) -> None:
         """Take one step on theta."""
@@ -86,7 +86,7 @@ class Training:
     def outer_step(self) -> None:
         """Take a round of inner steps, then one on theta: ot.algorithm1's, but for what the schedule changes."""
         if self.schedule.carry == "nothing":
-            self.state = AsgdState.zeros(self.task.target)
+            self.state = AsgdState.zeros(self.task.semidual.law)
         elif self.schedule.carry == "average":
             self.state = self.state.restarted()
         for _ in range(self.schedule.inner_steps):
@@ -103,16 +103,17 @@ def autograd_psi_step(x, target, psi, lam, cost, weights=None):
     """Stand in for ctransform.psi_step: the definition, differentiated by autograd."""
     with torch.enable_grad():
         psi = psi.detach().requires_grad_()
-        values = c_transform(x, target, psi, lam, cost)
+        values = ctransform.c_transform(x, target, psi, lam, cost)
         (gradient,) = torch.autograd.grad(values.mean(), psi)
     return values.detach(), target.nu + gradient
 
 
 def use_autograd(training: Training) -> None:
     """Put autograd in the kernels' place, in this process, on float32 atoms."""
-    asgd.psi_step, ot.c_transform_fixed_psi = autograd_psi_step, c_transform
-    target = DiscreteMeasure.from_atoms(training.task.target.points)
-    training.task = ot.Problem(training.task.latent, target, training.task.cost, training.task.lam)
+    ctransform.psi_step, ctransform.c_transform_fixed_psi = autograd_psi_step, ctransform.c_transform
+    semidual = training.task.semidual
+    semidual = replace(semidual, law=DiscreteMeasure.from_atoms(semidual.law.points))
+    training.task = replace(training.task, semidual=semidual)
 
 
 _state: dict[str, Training] = {}

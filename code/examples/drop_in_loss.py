@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from otgrad import SemiDiscreteOT, solve_pool
+from otgrad import SemiDiscreteOT, SemiDual, solve_exact
 
 JUDGED = 400  # points of each of the two clouds whose exact distance is computed
 
@@ -55,7 +55,7 @@ def draw_data(n, rng):
 
 def squared_w2(x, y):
     """Compute the squared W2 distance of two clouds, exactly (to 1e-4 of it)."""
-    return solve_pool(x, None, y, None, lam=0).value
+    return solve_exact(x, None, SemiDual.of(y, None, lam=0)).value
 
 
 def run(out=None, steps=400, lam=0.05, n=1000, seed=0):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from otgrad import SemiDiscreteOT, solve_pool
+from otgrad import SemiDiscreteOT, solve_exact
 
 FRESH = 100_000  # points on which the marginal error is measured
 PIXELS = 300  # of the pictures of cells, per side
@@ -60,7 +60,7 @@ def check(ot, y, nu, pool_size, seed):
     """
     rng = torch.Generator().manual_seed(seed + 1)
     pool = square(pool_size, rng)
-    exact = solve_pool(pool, None, y, nu, ot.lam).value
+    exact = solve_exact(pool, None, ot.semidual).value
     marginal = ot.assign(square(FRESH, rng)).mean(dim=0)
     chance = (2 / (math.pi * FRESH) * nu * (1 - nu)).sqrt().sum()
     return ot.value(pool), exact, float((marginal - nu).abs().sum()), float(chance)

@@ -24,7 +24,6 @@ from companion.counterexample.descent import (
     transport_cost,
     two_cycle,
 )
-from otgrad.ctransform import c_transform
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "Snakefile").is_file())
 plt.style.use(ROOT / "code/notebooks/style.mplstyle")
@@ -67,8 +66,7 @@ axis = torch.eye(2, dtype=torch.float64)[instance.kink_axis]
 def dual(theta, lam):
     """F(psi*(theta_0), theta), with psi* held fixed."""
     z0 = torch.tensor([instance.latent_mean], dtype=torch.float64)
-    problem = instance.problem(lam)
-    return float(c_transform(z0 - theta, problem.target, psi, lam, problem.cost) + psi.mean())
+    return float(instance.problem(lam).semidual.transform(z0 - theta, psi) + psi.mean())
 
 
 t = np.linspace(-0.6, 0.6, 241)

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from otgrad.costs import Cost
-from otgrad.ctransform import assignment, c_transform, x_grad
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.exact import solve_pool
+from otgrad.semidual import SemiDual
+from otgrad.solvers.exact import solve_exact
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "Snakefile").is_file())
 plt.style.use(ROOT / "code/notebooks/style.mplstyle")
@@ -49,17 +48,18 @@ lams = (0.0, 0.1, 0.5)
 fig, axes = plt.subplots(1, 3, figsize=(7.6, 2.8))
 for lam, colour in zip(lams, ("C6", "C0", "C1"), strict=True):
     label = f"$\\lambda$ = {lam:g}"
-    axes[0].plot(x, c_transform(x, atoms, zero, lam, Cost()), colour, label=label)
-    axes[1].plot(x, assignment(x, atoms, zero, lam, Cost())[:, 1], colour)
-    axes[2].plot(x, x_grad(x, atoms, zero, lam, Cost())[1], colour)
+    semidual = SemiDual(atoms, lam)
+    axes[0].plot(x, semidual.transform(x, zero), colour, label=label)
+    axes[1].plot(x, semidual.assignment(x, zero)[:, 1], colour)
+    axes[2].plot(x, semidual.x_grad(x, zero)[1], colour)
 axes[0].plot(atoms.y, torch.zeros(3), "C3*", markersize=8, label="atoms")
 for panel, title in zip(axes, ("$\\psi^{c,\\lambda}$", "$\\pi_2$, of the middle atom", "slope"), strict=True):
     panel.set(title=title, xlabel="$x$")
 axes[0].legend()
 plt.show()
 
-hard = c_transform(x, atoms, zero, 0.0, Cost())
-excess = {lam: c_transform(x, atoms, zero, lam, Cost()) - hard for lam in lams}
+hard = SemiDual(atoms, 0.0).transform(x, zero)
+excess = {lam: SemiDual(atoms, lam).transform(x, zero) - hard for lam in lams}
 for lam in lams[1:]:
     bound = lam * np.log(1 / float(atoms.nu.min()))
     print(f"lam = {lam:g}: soft minus hard from {excess[lam].min():.3f} to {excess[lam].max():.3f}; bound {bound:.3f}")
@@ -90,13 +90,13 @@ v = torch.randn_like(start)
 def solved(theta):
     """Exact optimum of the semi-dual at theta: psi* and the cost."""
     nn.utils.vector_to_parameters(theta, generator.parameters())
-    return solve_pool(generator(z), None, data.y, data.nu, LAM)
+    return solve_exact(generator(z), None, SemiDual(data, LAM))
 
 
 def formula(psi):
     """The formula's derivative along v at the starting theta, with this psi."""
     nn.utils.vector_to_parameters(start, generator.parameters())
-    gradient = theta_gradient_explicit(generator, z, data, psi, LAM, Cost())
+    gradient = theta_gradient_explicit(generator, z, SemiDual(data, LAM), psi)
     return float(nn.utils.parameters_to_vector(gradient) @ v)
 
 
@@ -153,11 +153,11 @@ two_points = DiscreteMeasure.from_atoms(ENDS)
 
 def descend(lam, step=0.2, iterations=400):
     """Minimise W_lam with the formula and the exact psi*; return theta."""
-    model = Scaling(0.9)
+    model, semidual = Scaling(0.9), SemiDual(two_points, lam)
     for _ in range(iterations):
         with torch.no_grad():
-            psi = solve_pool(model(ENDS), None, ENDS, None, lam).psi
-        (gradient,) = theta_gradient_explicit(model, ENDS, two_points, psi, lam, Cost())
+            psi = solve_exact(model(ENDS), None, semidual).psi
+        (gradient,) = theta_gradient_explicit(model, ENDS, semidual, psi)
         model.theta.data -= step * gradient
     return model.theta.item()
 

@@ -14,11 +14,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from otgrad.costs import Cost
-from otgrad.ctransform import assignment
 from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 from otgrad.solvers.estimator import SemiDiscreteOT  # also: from otgrad import SemiDiscreteOT
-from otgrad.solvers.exact import solve_pool
+from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "Snakefile").is_file())
@@ -50,14 +49,14 @@ SIDE = 72
 ticks = (torch.arange(SIDE) + 0.5) / SIDE
 square = torch.cartesian_prod(ticks, ticks)
 
-solved = {lam: solve_pool(square, None, target.y, target.nu, lam).psi for lam in (0.0, 0.02, 0.1, 0.5)}
+solved = {lam: solve_exact(square, None, SemiDual(target, lam)).psi for lam in (0.0, 0.02, 0.1, 0.5)}
 panels = {"$\\psi = 0$, $\\lambda = 0$": (torch.zeros(6), 0.0)}
 panels |= {f"$\\psi^*$, $\\lambda$ = {lam:g}": (psi, lam) for lam, psi in solved.items()}
 
 fig, axes = plt.subplots(1, 5, figsize=(9.2, 2.2), sharey=True)
 masses = {}
 for panel, (title, (psi, lam)) in zip(axes, panels.items(), strict=True):
-    pi = assignment(square, target, psi, lam, Cost())
+    pi = SemiDual(target, lam).assignment(square, psi)
     masses[title] = pi.mean(0)
     picture = (pi.numpy() @ COLOURS).reshape(SIDE, SIDE, 3).transpose(1, 0, 2)
     panel.imshow(picture, origin="lower", extent=(0, 1, 0, 1), interpolation="nearest")
@@ -76,7 +75,7 @@ for title, mass in masses.items():
 #
 # ## Convergence of $\psi$
 #
-# On a grid $\psi^*$ is found by Newton's method, `solve_pool`. A generator has no grid: each step sees a fresh batch.
+# On a grid $\psi^*$ is found by Newton's method, `solve_exact`. A generator has no grid: each step sees a fresh batch.
 # Averaged stochastic ascent (ASGD) takes steps $\propto k^{-1/2}$ along the batch's gradient $\nu - p$ and returns an
 # average of its iterates. Against the exact $\psi^*$ it can be judged. The average is what Algorithm 1 uses.
 
@@ -86,7 +85,7 @@ exact = target.center(solved[LAM])
 state, errors = AsgdState.zeros(target), []
 for _ in range(STEPS):
     batch = square[torch.randint(len(square), (BATCH,), generator=rng)]
-    asgd_step(state, batch, target, LAM, Cost(), StepRule())
+    asgd_step(batch, SemiDual(target, LAM), state=state, rule=StepRule())
     errors.append([float((target.center(psi) - exact).norm()) for psi in (state.psi, state.average)])
 errors = np.array(errors)
 
@@ -171,7 +170,7 @@ cell = 1 / len(square)
 assert (voronoi - target.nu).abs().max() > 0.05, "Voronoi cells miss the masses by far"
 assert (hard - target.nu).abs().max() < 3 * SIDE * cell, "a border may cut a few rows of the grid's cells"
 for mass in soft:
-    assert (mass - target.nu).abs().max() < 1e-8, "solve_pool meets the masses to 1e-10"
+    assert (mass - target.nu).abs().max() < 1e-8, "solve_exact meets the masses to 1e-10"
 assert late[1] < 0.1 * float(exact.norm()), "ASGD finds psi*: what is left is the noise of batches of 64"
 assert late[1] < late[0], "averaging helps"
 assert (descended - moved).abs().max() < 1e-12, "one step lands on the barycentric map, up to rounding"

@@ -81,13 +81,7 @@ def psi_step(
 ) -> tuple[Tensor, Tensor]:
     """Compute psi^{c,lam}(x_i) and the psi-gradient dF/dpsi_j = nu_j - sum_i w_i pi_j(x_i). Claims: A-concavity.
 
-    Args:
-        x: points (b, d).
-        target: the data law, n atoms.
-        psi: potential (n,).
-        lam: regularisation >= 0, in units of the cost.
-        cost: ground cost.
-        weights: masses w of the points (b,), summing to 1 (None: uniform).
+    Arguments as `c_transform`, and weights, the masses w of the points (b,), summing to 1 (None: uniform).
 
     Returns:
         values (b,), in units of the cost, and gradient (n,), summing to 0 and 0 on atoms without mass.

@@ -10,14 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from otgrad.costs import Cost
-from otgrad.ctransform import c_transform, c_transform_fixed_psi
-from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 
 
-def theta_gradient_explicit(
-    generator: nn.Module, z: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost
-) -> list[Tensor]:
+def theta_gradient_explicit(generator: nn.Module, z: Tensor, semidual: SemiDual, psi: Tensor) -> list[Tensor]:
     """Pull the explicit x-gradient sum_j pi_j(x) grad_x c(x, y_j) back through the generator.
 
     Claims: A-envelope, A-gradient, A-regularity.
@@ -25,21 +21,17 @@ def theta_gradient_explicit(
     Args:
         generator: g_theta, a module z (b, k) -> x (b, d).
         z: latents (b, k), equally weighted.
-        target: data law, n atoms.
+        semidual: data law of n atoms, lam and cost.
         psi: potential (n,), held fixed.
-        lam: regularisation >= 0, in units of the cost.
-        cost: ground cost.
 
     Returns:
         one tensor per parameter, in the order of generator.parameters().
     """
-    objective = c_transform_fixed_psi(generator(z), target, psi, lam, cost).mean()
+    objective = semidual.fixed_psi(generator(z), psi).mean()
     return list(torch.autograd.grad(objective, list(generator.parameters())))
 
 
-def theta_gradient_autograd(
-    generator: nn.Module, z: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost
-) -> list[Tensor]:
+def theta_gradient_autograd(generator: nn.Module, z: Tensor, semidual: SemiDual, psi: Tensor) -> list[Tensor]:
     """Differentiate mean psi^{c,lam}(g_theta(z)) by autograd. Arguments and result as the explicit form."""
-    objective = c_transform(generator(z), target, psi, lam, cost).mean()
+    objective = semidual.transform(generator(z), psi).mean()
     return list(torch.autograd.grad(objective, list(generator.parameters())))

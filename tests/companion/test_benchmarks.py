@@ -21,9 +21,7 @@ import training_arms
 import worker
 from companion.algorithms import algorithm1 as ot
 from companion.common.readers import read_table
-from otgrad.costs import Cost
-from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.exact import solve_pool
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 
 LAM = 0.05
 
@@ -40,8 +38,8 @@ def pool(tiny):
 
 @pytest.fixture(scope="module")
 def exact_pool(tiny):
-    points = torch.from_numpy(tiny.x).double(), None, torch.from_numpy(tiny.y).double() / 255, None
-    return solve_pool(*points, LAM, Cost(scale=tiny.scale))
+    y = torch.from_numpy(tiny.y).double() / 255
+    return solve_exact(torch.from_numpy(tiny.x).double(), None, SemiDual.of(y, None, LAM, Cost(scale=tiny.scale)))
 
 
 # --- Problems ---------------------------------------------------------------------------------------------------------

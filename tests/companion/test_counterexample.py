@@ -25,10 +25,8 @@ from companion.counterexample.descent import (
     two_cycle,
 )
 from companion.counterexample.verdicts import REACHED, TAIL
-from otgrad.costs import Cost
+from otgrad import SemiDual, StepRule, solve_exact
 from otgrad.gradient import theta_gradient_explicit
-from otgrad.solvers.exact import solve_pool
-from otgrad.solvers.stochastic import StepRule
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = 0.07
@@ -72,7 +70,7 @@ def figure1_table(tmp_path_factory):
 @pytest.mark.parametrize("lam", [0.0, 1e-3, 0.1, 10.0])
 def test_cost_and_potential_agree_with_the_exact_solver(instance, theta, lam):
     x = midpoints(instance) - theta
-    solution = solve_pool(x, None, instance.target.y, instance.target.nu, lam)
+    solution = solve_exact(x, None, SemiDual(instance.target, lam))
     expected = float(transport_cost(instance, theta))
     # 200 midpoints have the variance (1 - 1/200^2)/12 instead of 1/12: 2e-6 less. At lam = 0 the solver stops at 1e-4.
     tolerance = 1e-4 * expected if lam == 0 else 1e-8
@@ -92,7 +90,7 @@ def test_theta_star_is_the_minimiser(instance):
 def test_the_formula_with_the_exact_potential_is_the_gradient_of_the_cost(instance, theta):
     generator, z = Translation(theta), midpoints(instance)
     psi = optimal_psi(instance, theta)
-    (grad,) = theta_gradient_explicit(generator, z, instance.target, psi, 0.1, Cost())
+    (grad,) = theta_gradient_explicit(generator, z, SemiDual(instance.target, 0.1), psi)
     torch.testing.assert_close(grad, 2 * (theta - instance.theta_star), rtol=0, atol=1e-12)
 
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from companion.scores.transport import exact_w2, sinkhorn_divergence, transport_cost
-from otgrad.costs import Cost
-from otgrad.solvers.exact import solve_pool
+from otgrad import Cost, SemiDual, solve_exact
 
 
 def cloud(n, seed, d=3):
@@ -36,7 +35,7 @@ def test_w2_between_finite_sets_rewards_shrinking_to_the_mean():
 def test_transport_cost_is_that_of_the_exact_solver(lam):
     x, y, cost = cloud(40, 0), cloud(30, 1), Cost(scale=3.0)
     found = transport_cost(x, y, lam, cost)
-    exact = solve_pool(x, None, y, None, lam, cost).value
+    exact = solve_exact(x, None, SemiDual.of(y, None, lam, cost)).value
     assert 0 <= found.error <= 0.01 * exact
     assert found.value - 1e-5 <= exact <= found.value + found.error + 1e-5  # float32
 
@@ -48,7 +47,7 @@ def test_divergence_of_identical_sets_is_0_and_of_others_positive(lam):
     apart = sinkhorn_divergence(x, y, lam, cost)
     assert apart.value > 0.1
     assert 0 <= apart.error < 0.01
-    exact = [solve_pool(a, None, b, None, lam, cost).value for a, b in ((x, y), (x, x), (y, y))]
+    exact = [solve_exact(a, None, SemiDual.of(b, None, lam, cost)).value for a, b in ((x, y), (x, x), (y, y))]
     assert abs(apart.value - (exact[0] - exact[1] / 2 - exact[2] / 2)) <= apart.error + 1e-5
 
 

@@ -8,11 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from companion.scores.distances import exact_w1, nearest_neighbour_accuracy
-from otgrad import costs
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, costs
 from otgrad.ctransform import assignment, barycentric_map, c_transform, psi_step, x_grad
 from otgrad.kernels import reference
-from otgrad.measures import DiscreteMeasure
 
 DIMENSIONS = [1, 2, 16, 17, 30, 64, 784]
 

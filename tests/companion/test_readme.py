@@ -8,24 +8,26 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOLVER, DEVELOP = ((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("solver", "develop"))
 
 
-def first_example(text, capsys):
-    """The names that the first Python block of a page leaves; it must print a positive number."""
-    example, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+def example(text, capsys, place=0):
+    """The names that a Python block of a page, the first, leaves; it must print a positive number."""
+    source = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[place]
     names: dict[str, object] = {}
     torch.manual_seed(0)
-    exec(compile(example, "example", "exec"), names)
+    exec(compile(source, "example", "exec"), names)
     assert float(capsys.readouterr().out) > 0
     return names
 
 
 def test_library_example_runs(capsys):
-    names = first_example(README, capsys)
+    names = example(README, capsys)
     assert names["moved"].shape == (100, 10)
     assert names["loss"].requires_grad
 
 
-def test_example_of_the_solver_page_runs(capsys):
-    first_example(SOLVER, capsys)
+def test_examples_of_the_solver_page_run(capsys):
+    example(SOLVER, capsys)
+    names = example(SOLVER, capsys, 1)
+    assert names["exact"].value - names["near"].value <= names["near"].gap
 
 
 def test_the_two_commands_are_there():

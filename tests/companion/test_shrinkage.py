@@ -5,8 +5,7 @@ import torch
 
 from companion.counterexample import theory
 from companion.shrinkage import spectrum as shrinkage
-from otgrad.costs import Cost
-from otgrad.solvers.exact import solve_pool
+from otgrad import SemiDual, solve_exact
 
 
 def points(n=400, d=5, seed=0):
@@ -52,7 +51,7 @@ def test_it_bounds_the_least_cost_of_data_that_are_not_gaussian(lam):
     y = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     bound = shrinkage.cost_bound(shrinkage.spectrum(y, 1.0)[0], lam)
     at = torch.linspace(0, 1.2, 25, dtype=torch.float64)
-    costs = [solve_pool(torch.stack([-a, a])[:, None], None, y, None, lam, Cost()).value for a in at]
+    costs = [solve_exact(torch.stack([-a, a])[:, None], None, SemiDual.of(y, None, lam)).value for a in at]
     assert min(costs) <= bound + 1e-9
     if lam >= 2.0:
         assert min(costs) == pytest.approx(bound, abs=1e-8)

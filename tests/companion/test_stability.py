@@ -5,8 +5,8 @@ import torch
 
 from companion.algorithms.problem import Problem
 from companion.shrinkage.stability import StabilityConfig, follow, judge_psi, swing
-from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Uniform
+from otgrad.semidual import SemiDual
 
 
 def test_swing_is_the_noise_and_not_the_trend():
@@ -18,7 +18,7 @@ def test_swing_is_the_noise_and_not_the_trend():
 
 def test_points_between_two_atoms_tie():
     target = DiscreteMeasure.from_atoms(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
-    problem = Problem(Uniform(2), target, Cost(), 0.0)
+    problem = Problem(Uniform(2), SemiDual(target, 0.0))
     x = torch.tensor([[3.0, 0.5], [0.0, 0.2], [1.0, 0.5 + 2e-4], [0.0, 0.9]])
     seen = judge_psi(x, problem, torch.zeros(2))
     assert (seen["ties"], seen["near_ties"]) == (0.25, 0.5)

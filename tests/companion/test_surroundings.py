@@ -6,14 +6,9 @@ import pytest
 import torch
 
 from companion.scores.distances import exact_w1
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT, SemiDual, solve_certified, solve_exact
 from otgrad.ctransform import assignment, barycentric_map, c_transform, c_transform_fixed_psi, heights, psi_step, x_grad
-from otgrad.measures import DiscreteMeasure
 from otgrad.scale.streams import StreamedMeasure
-from otgrad.semidual import objective
-from otgrad.solvers.certified import solve_fixed_source
-from otgrad.solvers.estimator import SemiDiscreteOT
-from otgrad.solvers.exact import solve_pool
 from otgrad.solvers.stochastic import cost_spread
 
 RNG = 5
@@ -48,7 +43,8 @@ def atoms(kind, n, d):
 def entries(law, x, lam, cost):
     """Call every entry and return what it gives, all tensors."""
     psi = 0.1 * torch.sin(torch.arange(law.n, dtype=torch.float64)).to(law.nu.dtype)
-    found = [*psi_step(x, law, psi, lam, cost), *x_grad(x, law, psi, lam, cost), *objective(x, law, psi, lam, cost)]
+    found = [*psi_step(x, law, psi, lam, cost), *x_grad(x, law, psi, lam, cost)]
+    found.extend(SemiDual(law, lam, cost).value(x, psi))
     found.append(barycentric_map(x, law, psi, lam, cost))
     found.append(assignment(x, law, psi, lam, cost))
     points = x.clone().requires_grad_()
@@ -116,8 +112,8 @@ def test_solvers_give_the_same(around, kind, cost):
         loss = ot.loss(points)
         loss.backward()
         law = DiscreteMeasure.from_atoms(y[:60], unit=unit)
-        fixed = solve_fixed_source(x, law, 0.2, Cost.from_name(cost), 0.05)
-        pool = solve_pool(x[:30], None, law.points, None, 0.2, cost)
+        fixed = solve_certified(x, None, SemiDual(law, 0.2, Cost.from_name(cost)), tol=0.05)
+        pool = solve_exact(x[:30], None, SemiDual.of(law.points, None, 0.2, cost))
         numbers = [fixed.value, fixed.gap, pool.value, pool.gap, exact_w1(x[:20], x[20:40])[0], ot.value()]
         tensors = [ot.psi, ot.barycentric_map(x), ot.c_transform(x), loss.detach(), points.grad, fixed.psi, pool.psi]
         return [*tensors, torch.tensor(numbers, dtype=torch.float32)]

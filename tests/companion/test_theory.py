@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from companion.common.readers import read_table
 from companion.counterexample import run_theory, theory
 from companion.counterexample.descent import INSTANCES, Translation, optimal_psi, transport_cost
-from otgrad.costs import Cost
+from otgrad import SemiDual, solve_exact
 from otgrad.gradient import theta_gradient_explicit
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
@@ -75,7 +73,7 @@ def test_two_gauss_nodes_stand_for_the_segment(instance, plane):
     fine = nodes if instance.name == "dirac" else torch.stack([torch.zeros_like(t), t], dim=1)
     for lam in (0.0, 0.3):
         psi = optimal_psi(instance, plane[0])
-        values = [objective(z - plane[1], instance.target, psi, lam, Cost())[0] for z in (nodes, fine)]
+        values = [SemiDual(instance.target, lam).value(z - plane[1], psi)[0] for z in (nodes, fine)]
         error = 1 / (12 * 500**2)  # of the midpoint rule
         assert float(values[0]) == pytest.approx(float(values[1]), abs=error + 1e-12)
 
@@ -86,7 +84,7 @@ def test_the_frozen_duals_gradient_is_the_formulas(instance, plane, lam):
     gradients = theory.frozen_dual_gradient(instance, theta_0, plane[1:], lam)
     psi = optimal_psi(instance, theta_0)
     for theta, gradient in zip(plane[1:], gradients, strict=True):
-        (formula,) = theta_gradient_explicit(Translation(theta), z, instance.target, psi, lam, Cost())
+        (formula,) = theta_gradient_explicit(Translation(theta), z, SemiDual(instance.target, lam), psi)
         torch.testing.assert_close(gradient, formula, rtol=0, atol=1e-12)
 
 
@@ -149,7 +147,7 @@ def test_the_gaussian_cost_is_the_solvers():
     w = torch.tensor(weights / weights.sum())
     x, y = (scale * torch.tensor(nodes)[:, None] for scale in (0.7, 1.2))
     # The integrands are smooth on the scale sqrt(lam) = 1.4: 40 Gauss-Hermite nodes leave less than 1e-6.
-    solution = solve_pool(x, w, y, w, 2.0)
+    solution = solve_exact(x, w, SemiDual.of(y, w, 2.0))
     assert solution.value == pytest.approx(theory.gaussian_cost(0.7, 1.44, 2.0), abs=1e-6)
 
 

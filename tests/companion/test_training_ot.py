@@ -14,10 +14,8 @@ from companion.algorithms.networks import make_generator
 from companion.algorithms.problem import Problem
 from companion.algorithms.runs import RunError
 from companion.data.images import load_digits
-from otgrad.costs import Cost
-from otgrad.ctransform import psi_step, x_grad
+from otgrad import SemiDual
 from otgrad.measures import Dirac, DiscreteMeasure, Uniform
-from otgrad.semidual import objective
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 
@@ -169,7 +167,7 @@ def small():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = nn.Linear(3, 2).double()
-    problem = Problem(Dirac((0.1, 0.2, 0.3)), DiscreteMeasure.from_atoms(y), Cost(), 0.5)
+    problem = Problem(Dirac((0.1, 0.2, 0.3)), SemiDual(DiscreteMeasure.from_atoms(y), 0.5))
     return generator, problem, torch.randn(5, generator=rng, dtype=torch.float64)
 
 
@@ -177,13 +175,13 @@ def test_descend_theta_takes_the_explicit_step(small):
     generator, problem, psi = small
     z = problem.latent(1)
     x = generator(z).detach()
-    slope = x_grad(x, problem.target, psi, problem.lam, problem.cost)[1][0]
+    slope = problem.semidual.x_grad(x, psi)[1][0]
     weight, bias = generator.weight.detach().clone(), generator.bias.detach().clone()
     optimizer = torch.optim.SGD(generator.parameters(), lr=0.1)
     value = descend_theta(generator, problem, psi, optimizer, 4, torch.Generator())
     torch.testing.assert_close(generator.bias.detach(), bias - 0.1 * slope, rtol=0, atol=1e-14)
     torch.testing.assert_close(generator.weight.detach(), weight - 0.1 * torch.outer(slope, z[0]), rtol=0, atol=1e-14)
-    expected = objective(x, problem.target, psi, problem.lam, problem.cost)[0]
+    expected = problem.semidual.value(x, psi)[0]
     assert float(value) == pytest.approx(float(expected), abs=1e-14)
     assert not value.requires_grad
 
@@ -195,7 +193,7 @@ def test_ascend_psi_moves_psi_alone_and_from_the_average(small):
     rule = StepRule("plain", c=0.3, power=0.0, averaging=None)
     new = ascend_psi(generator, problem, state, rule, 1, 4, torch.Generator())
     x = generator(problem.latent(4)).detach()
-    grad = psi_step(x, problem.target, psi, problem.lam, problem.cost)[1]
+    grad = problem.semidual.step(x, psi)[1]
     torch.testing.assert_close(new.average, psi + 0.3 * grad, rtol=0, atol=1e-14)
     assert new.k == 1
     assert all(torch.equal(*pair) for pair in zip(before, generator.parameters(), strict=True))
@@ -206,7 +204,10 @@ def test_ascend_psi_moves_psi_alone_and_from_the_average(small):
 def test_samples_are_drawn_in_evaluation_mode(training):
     generator = make_generator("dcgan", (4, 4), seed=0).train(training)
     before = {key: value.clone() for key, value in generator.state_dict().items()}
-    latent = Problem(lambda b, g: torch.rand(b, 100, generator=g), None, Cost(), 0.0).latent
+
+    def latent(b, g):
+        return torch.rand(b, 100, generator=g)
+
     first = sample_images(generator, latent, 5, torch.Generator().manual_seed(0))
     assert first.shape == (5, 16)
     assert generator.training is training

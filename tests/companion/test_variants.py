@@ -20,12 +20,10 @@ from companion.algorithms.variants.network import NetworkDual
 from companion.algorithms.variants.schedules import WeightAverage, lam_at, rate_at
 from companion.algorithms.variants.self_term import SelfTerm
 from companion.algorithms.variants.settings import Variant
-from otgrad.costs import Cost
+from otgrad import Cost, SemiDual, solve_exact
 from otgrad.ctransform import x_grad
 from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import Dirac, DiscreteMeasure, Normal, Uniform
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 VARIANTS = {
@@ -75,7 +73,7 @@ def test_every_variant_changes_the_result_and_the_name(name, folder):
 def test_defaults_are_algorithm_1_bit_for_bit(folder):
     y = torch.rand(12, 16, generator=torch.Generator().manual_seed(9))
     target = DiscreteMeasure.from_atoms(y)
-    problem = Problem(Uniform(LATENT_DIM), target, Cost().normalized(y, target.nu), CONFIG.lam)
+    problem = Problem(Uniform(LATENT_DIM), SemiDual(target, CONFIG.lam, Cost().normalized(y, target.nu)))
     generator, rng = make_generator("mlp", (4, 4), 0), torch.Generator().manual_seed(3_000_003)
     optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3)
     steps = algorithm1(generator, problem, AsgdState.zeros(target), optimizer, StepRule(), 3, 8, rng)
@@ -169,7 +167,7 @@ def test_theta_batch_of_reuse_is_that_of_the_last_psi_batches():
         seen.append(latent(count, rng))
         return seen[-1]
 
-    problem = Problem(recording, DiscreteMeasure.from_atoms(torch.eye(2, dtype=torch.float64)), Cost(), 0.5)
+    problem = Problem(recording, SemiDual(DiscreteMeasure.from_atoms(torch.eye(2, dtype=torch.float64)), 0.5))
     steps = loop(Variant(reuse=2), generator, problem, 3, 4)
     z = steps._ascend(0.5)
     assert torch.equal(z, torch.cat(seen[1:]))
@@ -182,17 +180,17 @@ def anchored_gradients(move):
     """Gradients of four single latents without and with the control variate, theta moved by `move` from the anchor."""
     latents = torch.randn(4, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     y = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    problem = Problem(Normal(2), DiscreteMeasure.from_atoms(y), Cost(), 0.5)
+    problem = Problem(Normal(2), SemiDual(DiscreteMeasure.from_atoms(y), 0.5))
     torch.manual_seed(0)
     generator = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)).double()
-    anchor, psi = Anchor(generator, problem, every=3, batches=4), torch.linspace(0, 1, 5, dtype=torch.float64)
+    anchor, psi = Anchor(generator, problem.semidual, every=3, batches=4), torch.linspace(0, 1, 5, dtype=torch.float64)
     anchor.renew(generator, psi, 0.5, iter(latents).__next__)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter += move
     plain, corrected = [], []
     for z in latents:
-        gradient = theta_gradient_explicit(generator, z, problem.target, psi, 0.5, Cost())
+        gradient = theta_gradient_explicit(generator, z, problem.semidual, psi)
         plain.append(torch.cat([part.flatten() for part in gradient]))
         for parameter, part in zip(generator.parameters(), gradient, strict=True):
             parameter.grad = part.clone()
@@ -217,8 +215,8 @@ def test_the_control_variate_takes_all_of_the_variance_at_the_anchor_and_most_of
 
 def test_an_anchor_is_renewed_every_so_many_steps():
     generator, latent = nn.Linear(2, 2), Uniform(2)
-    problem = Problem(latent, DiscreteMeasure.from_atoms(torch.eye(2)), Cost(), 0.5)
-    anchor, draws = Anchor(generator, problem, every=3, batches=2), []
+    problem = Problem(latent, SemiDual(DiscreteMeasure.from_atoms(torch.eye(2)), 0.5))
+    anchor, draws = Anchor(generator, problem.semidual, every=3, batches=2), []
 
     def draw():
         draws.append(latent(4, None))
@@ -231,7 +229,7 @@ def test_an_anchor_is_renewed_every_so_many_steps():
 
 def loop(variant, generator, problem, inner_steps, batch_size, lr=0.02, outer_steps=300):
     optimizer = torch.optim.Adam(generator.parameters(), lr=lr)
-    rng, dual = torch.Generator().manual_seed(0), VectorDual(problem, StepRule(), variant.carry)
+    rng, dual = torch.Generator().manual_seed(0), VectorDual(problem.semidual, StepRule(), variant.carry)
     return VariantLoop(variant, generator, problem, dual, optimizer, (outer_steps, inner_steps), batch_size, rng)
 
 
@@ -252,11 +250,11 @@ class Shape(nn.Module):
 def test_gradient_of_half_the_self_term_is_that_in_one_argument():
     """-1/2 OT(mu, mu) by finite differences of the exact solver, against the formula with its potential."""
     z, lam = torch.randn(9, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64), 0.3
-    half = [solve_pool(s * z, None, s * z, None, lam).value / 2 for s in (0.7 + 1e-5, 0.7 - 1e-5)]
+    half = [solve_exact(s * z, None, SemiDual.of(s * z, None, lam)).value / 2 for s in (0.7 + 1e-5, 0.7 - 1e-5)]
     generator = Shape(0.7)
     x = generator(z)
     points = x.detach()
-    psi = solve_pool(points, None, points, None, lam).psi
+    psi = solve_exact(points, None, SemiDual.of(points, None, lam)).psi
     slopes = x_grad(points, DiscreteMeasure.from_atoms(points), psi, lam, Cost())[1]
     (grad,) = torch.autograd.grad(x, generator.scale, slopes / len(z))
     assert float(grad) == pytest.approx((half[0] - half[1]) / 2e-5, abs=1e-7)
@@ -293,7 +291,7 @@ def test_gaussian_data_lose_half_of_lam_in_variance_unless_debiased(settings, va
     u = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     y = math.sqrt(2) * torch.erfinv(2 * u - 1)
     target = DiscreteMeasure.from_atoms((y / y.std())[:, None])
-    problem = Problem(Normal(1, dtype=torch.float64), target, Cost(), 0.5)
+    problem = Problem(Normal(1, dtype=torch.float64), SemiDual(target, 0.5))
     generator = Shape(0.5)
     variant = Variant(carry=0.9, lr_decay=0.8, weight_average=0.95, **settings)
     steps = loop(variant, generator, problem, 2, 100)
@@ -310,19 +308,17 @@ def test_a_network_reaches_nearly_the_value_of_the_vector():
     rng = torch.Generator().manual_seed(0)
     x, y = (torch.rand(80, 8, generator=rng) for _ in range(2))
     target, lam = DiscreteMeasure.from_atoms(1.5 * y[:40]), 0.1
-    dual = NetworkDual(Problem(Uniform(8), target, Cost(), lam), 0, 0, rng)
-    zero, best = (
-        float(objective(x, target, psi, lam, Cost())[0]) for psi in (torch.zeros(40), exact_psi(x, target, lam))
-    )
+    dual = NetworkDual(SemiDual(target, lam), 0, 0, rng)
+    zero, best = (float(SemiDual(target, lam).value(x, psi)[0]) for psi in (torch.zeros(40), exact_psi(x, target, lam)))
     for _ in range(300):
         dual.ascend(x, lam)
-    reached = float(objective(x, target, dual.everywhere(), lam, Cost())[0])
+    reached = float(SemiDual(target, lam).value(x, dual.everywhere())[0])
     assert zero < reached <= best + 1e-5
     assert best - reached < 0.05 * (best - zero)  # 300 steps of Adam on a network: not the optimum, but near
 
 
 def exact_psi(x, target, lam):
-    return solve_pool(x, None, target.y, None, lam).psi.float()
+    return solve_exact(x, None, SemiDual.of(target.y, None, lam)).psi.float()
 
 
 def test_the_potential_network_has_the_sequels_widths():
@@ -336,7 +332,7 @@ def test_sinkhorn_between_batches_solves_their_problem(lam):
     rng = torch.Generator().manual_seed(0)
     x, y = torch.rand(30, 2, generator=rng, dtype=torch.float64), torch.rand(20, 2, generator=rng, dtype=torch.float64)
     psi = sinkhorn_psi(Cost().matrix(x, y), lam, sweeps=200)
-    torch.testing.assert_close(psi, solve_pool(x, None, y, None, lam).psi, rtol=0, atol=1e-6)
+    torch.testing.assert_close(psi, solve_exact(x, None, SemiDual.of(y, None, lam)).psi, rtol=0, atol=1e-6)
 
 
 def test_batches_of_the_data_draw_the_model_to_the_mean():
@@ -345,11 +341,11 @@ def test_batches_of_the_data_draw_the_model_to_the_mean():
     With one atom a batch the slope of E OT is 2 (x - E y) = 2 x: inwards, whatever x.
     """
     target = DiscreteMeasure.from_atoms(torch.tensor([[-1.0], [1.0]]))
-    problem = Problem(Dirac((0.5,)), target, Cost(), 0.05)
+    problem = Problem(Dirac((0.5,)), SemiDual(target, 0.05))
     x, rng = torch.tensor([[0.5], [-0.5]]), torch.Generator().manual_seed(0)
     whole = x_grad(x, target, torch.zeros(2), 0.05, Cost())[1]
     torch.testing.assert_close(whole, torch.tensor([[-1.0], [1.0]]))
-    dual = MinibatchDual(problem, 1, rng)
+    dual = MinibatchDual(problem.semidual, 1, rng)
     drawn = [x_grad(x, *dual.law(x, 0.05), 0.05, Cost())[1] for _ in range(200)]
     # a slope is 2 (0.5 -+ 1): standard deviation 2, so 4 standard errors of 200 are 0.57
     torch.testing.assert_close(torch.stack(drawn).mean(dim=0), 2 * x, rtol=0, atol=0.57)
@@ -362,9 +358,9 @@ def test_batches_shrink_the_model_unless_the_self_term_has_the_same_bias(self_at
     y = torch.randn(2000, 8, generator=rng)
     target = DiscreteMeasure.from_atoms(y / y.std())
     generator, variant = Shape(0.5).float(), Variant(self_atoms=self_atoms, potential="minibatch", weight_average=0.98)
-    problem = Problem(Normal(8), target, Cost().normalized(target.y, target.nu), 0.05)
+    problem = Problem(Normal(8), SemiDual(target, 0.05, Cost().normalized(target.y, target.nu)))
     optimizer = torch.optim.Adam(generator.parameters(), lr=0.02)
-    dual = MinibatchDual(problem, 16, rng)
+    dual = MinibatchDual(problem.semidual, 16, rng)
     steps = VariantLoop(variant, generator, problem, dual, optimizer, (150, 0), 16, rng)
     for _ in range(150):
         next(steps)

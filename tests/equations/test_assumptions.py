@@ -17,8 +17,7 @@ from torch import nn
 
 from companion.algorithms.algorithm1 import algorithm1
 from companion.algorithms.problem import Problem
-from otgrad import solve_pool
-from otgrad.costs import Cost
+from otgrad import Cost, SemiDual, solve_exact
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
 from otgrad.gradient import theta_gradient_autograd, theta_gradient_explicit
 from otgrad.measures import DiscreteMeasure, Normal
@@ -47,8 +46,8 @@ LATENTS = on_line(1.3, 2, 2.4)
 
 def square_root_gradient(theta, lam, form=theta_gradient_explicit):
     with torch.no_grad():
-        psi = solve_pool(SquareRoot(theta)(LATENTS), None, LAW.y, LAW.nu, lam).psi
-    return float(form(SquareRoot(theta), LATENTS, LAW, psi, lam, Cost())[0])
+        psi = solve_exact(SquareRoot(theta)(LATENTS), None, SemiDual(LAW, lam)).psi
+    return float(form(SquareRoot(theta), LATENTS, SemiDual(LAW, lam), psi)[0])
 
 
 @pytest.mark.parametrize("lam", [0.1, 1.0])
@@ -60,7 +59,7 @@ def test_a_generator_that_is_not_lipschitz_has_a_gradient_without_bound(lam):
     assert scaled == pytest.approx([mean_gap] * 3, abs=0.02)
     assert abs(scaled[-1] - mean_gap) < 2e-4
     with torch.no_grad():
-        here, above = (solve_pool(SquareRoot(t)(LATENTS), None, LAW.y, LAW.nu, lam).value for t in (0.0, 1e-8))
+        here, above = (solve_exact(SquareRoot(t)(LATENTS), None, SemiDual(LAW, lam)).value for t in (0.0, 1e-8))
     assert (above - here) / 1e-8 > 1e4  # the cost itself, not only the formula
     assert above - here < 1e-3  # though it is continuous
 
@@ -74,7 +73,7 @@ def test_where_the_slope_is_infinite_the_gradient_is_nan(lam, form):
 
 def test_algorithm_1_stops_at_the_first_psi_step_after_a_gradient_that_is_nan():
     generator, target = SquareRoot(0.0), DiscreteMeasure.from_atoms(on_line(0, 1))
-    problem = Problem(Normal(1, dtype=torch.float64), target, Cost(), 0.5)
+    problem = Problem(Normal(1, dtype=torch.float64), SemiDual(target, 0.5))
     optimizer, rng = torch.optim.SGD(generator.parameters(), lr=0.1), torch.Generator().manual_seed(0)
     steps = algorithm1(generator, problem, AsgdState.zeros(target), optimizer, StepRule(), 3, 8, rng)
     _, value = next(steps)
@@ -108,8 +107,9 @@ def test_for_p_1_the_cost_of_transport_itself_has_a_kink_there_at_every_lam():
     # One point: W^lam(x) = sum_j nu_j |x - y_j|. Entropy does not smooth what the cost itself has not.
     y, nu = on_line(0, 1, 3), torch.tensor([0.2, 0.5, 0.3]).double()
     for lam in (0.1, 1.0, 10.0):
-        below, above = one_sided_slopes(lambda v, lam=lam: solve_pool(v, None, y, nu, lam, 1.0).value, on_line(1), 1e-5)
-        # solve_pool's 1e-10 times potentials of order 1, over h
+        semidual = SemiDual.of(y, nu, lam, 1.0)
+        below, above = one_sided_slopes(lambda v, f=semidual: solve_exact(v, None, f).value, on_line(1), 1e-5)
+        # solve_exact's 1e-10 times potentials of order 1, over h
         assert (below, above) == pytest.approx((0.2 - 0.5 - 0.3, 0.2 + 0.5 - 0.3), abs=1e-4)
 
 
@@ -182,8 +182,8 @@ def test_an_atom_without_mass_is_seen_by_nothing(problem, lam, k, its_psi):
 def test_an_atom_without_mass_leaves_the_optimum_alone(problem, lam, k):
     x, _, law, cost, *_ = problem
     k = min(k, law.n)
-    before = solve_pool(x, None, law.y, law.nu, lam, cost)
-    after = solve_pool(x, None, inserted(law.y, k, x[0]), inserted(law.nu, k, 0.0), lam, cost)
+    before = solve_exact(x, None, SemiDual(law, lam, cost))
+    after = solve_exact(x, None, SemiDual.of(inserted(law.y, k, x[0]), inserted(law.nu, k, 0.0), lam, cost))
     # the same matrix of costs goes in, but for the rounding of nu's sum
     assert after.value == pytest.approx(before.value, abs=1e-10)
     torch.testing.assert_close(after.psi, inserted(before.psi, k, 0.0), rtol=0, atol=1e-8 * max(1, lam))
@@ -218,7 +218,8 @@ def test_an_atom_in_two_pieces_gives_the_same_transform_and_its_shares_add_up(pr
 def test_an_atom_in_two_pieces_has_one_potential_and_the_same_optimum(problem, lam, j, share):
     x, _, law, cost, *_ = problem
     j %= law.n
-    whole, pieces = (solve_pool(x, None, *atoms, lam, cost) for atoms in ((law.y, law.nu), split(law, j, share)))
+    laws = (law.y, law.nu), split(law, j, share)
+    whole, pieces = (solve_exact(x, None, SemiDual.of(*atoms, lam, cost)) for atoms in laws)
     assert pieces.value == pytest.approx(whole.value, abs=1e-9)
     # each solution is within its marginal error 1e-10, over a curvature of min nu / lam, of the optimum
     atol = 1e-7 * max(1, lam)
@@ -249,14 +250,14 @@ Z, MASS = torch.tensor(NODES)[:, None], torch.tensor(WEIGHTS / WEIGHTS.sum())
 def slope_in_s(s, e, lam):
     """Derivative of W^lam(N(0, s^2), N(0, e)) by the gradient formula, for the generator g_s(z) = s z."""
     target = DiscreteMeasure(math.sqrt(e) * Z, MASS)
-    psi = solve_pool(s * Z, MASS, target.y, MASS, lam).psi
+    psi = solve_exact(s * Z, MASS, SemiDual.of(target.y, MASS, lam)).psi
     return float((MASS * Z[:, 0]) @ x_grad(s * Z, target, psi, lam, Cost())[1][:, 0])
 
 
 @pytest.mark.parametrize(("e", "lam"), [(1.0, 1.0), (1.0, 3.0), (0.3, 1.0), (2.0, 5.0)])
 @pytest.mark.parametrize("s", [0.0, 0.3, 1.0, 1.5])
 def test_gaussians_cost_their_closed_form(s, e, lam):
-    ours = solve_pool(s * Z, MASS, math.sqrt(e) * Z, MASS, lam).value
+    ours = solve_exact(s * Z, MASS, SemiDual.of(math.sqrt(e) * Z, MASS, lam)).value
     assert ours == pytest.approx(gaussian_cost(s**2, e, lam), abs=1e-8)
     if s > 0:
         h = 1e-5
@@ -279,7 +280,7 @@ def test_from_lam_twice_the_variance_on_the_best_gaussian_is_a_point(e, lam):
     """Claims: A-shrinkage."""
     assert all(slope_in_s(s, e, lam) > 0 for s in (0.05, 0.2, 0.5, 1.0))
     point = torch.zeros(1, 1).double()
-    assert solve_pool(point, None, math.sqrt(e) * Z, MASS, lam).value == pytest.approx(e, abs=1e-10)
+    assert solve_exact(point, None, SemiDual.of(math.sqrt(e) * Z, MASS, lam)).value == pytest.approx(e, abs=1e-10)
 
 
 def test_a_linear_generator_on_quantiles_shrinks_alike():
@@ -293,6 +294,6 @@ def test_a_linear_generator_on_quantiles_shrinks_alike():
     for s in (0.98 * best, 1.02 * best):
         generator = nn.Linear(1, 1, bias=False).double()
         nn.init.constant_(generator.weight, s)
-        psi = solve_pool(s * z, None, z, None, lam).psi
-        signs.append(float(theta_gradient_explicit(generator, z, target, psi, lam, Cost())[0]))
+        psi = solve_exact(s * z, None, SemiDual.of(z, None, lam)).psi
+        signs.append(float(theta_gradient_explicit(generator, z, SemiDual(target, lam), psi)[0]))
     assert signs[0] < 0 < signs[1]

@@ -14,11 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instances import SCALED, SEEDS, Problem, linear_programme, monotone_cost, powers_of_ten, primal_value, problems
 
-from otgrad import solve_pool
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.ctransform import assignment
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 # In units of the largest cost: from where Sinkhorn needs some thousand iterations to where the plan is the product.
@@ -26,7 +23,7 @@ RELATIVE_LAMS = powers_of_ten(-1.3, 3)
 PROBLEMS = problems(SCALED)
 SQUARED = problems(st.just(Cost()))
 CLOSED_FORM = 1e-10  # values of order 1 to 100, rounded a few hundred times at 1e-16
-SOLVER = 1e-9  # solve_pool stops at a marginal error of 1e-10: first order in it times potentials of order 10
+SOLVER = 1e-9  # solve_exact stops at a marginal error of 1e-10: first order in it times potentials of order 10
 
 
 def upper(solution):
@@ -144,7 +141,7 @@ def test_a_translation_adds_its_length_and_tilts_the_potential(problem, relative
     # |x + t - y|^2 = |x - y|^2 + |t|^2 + 2 <t, x> - 2 <t, y>: sums of functions of x and of y leave the plan alone.
     t = torch.tensor(np.random.default_rng(seed).normal(size=problem.x.shape[1]))
     lam, y, nu = relative * problem.arrays()[0].max(), problem.law.y, problem.law.nu
-    before, after = (solve_pool(x, problem.w, y, nu, lam) for x in (problem.x, problem.x + t))
+    before, after = (solve_exact(x, problem.w, SemiDual.of(y, nu, lam)) for x in (problem.x, problem.x + t))
     shift = float(t @ (t + 2 * problem.w @ problem.x - 2 * nu @ y))
     assert after.value == pytest.approx(before.value + shift, abs=SOLVER * (1 + lam))
     tilted = problem.law.center(before.psi - 2 * y @ t)
@@ -171,7 +168,7 @@ def test_equal_masses_on_a_line_are_matched_in_order(n, p, seed):
     expected = float((np.abs(np.sort(x) - np.sort(y)) ** p).mean())
     uniform = np.full(n, 1 / n)
     assert monotone_cost(x, uniform, y, uniform, p) == pytest.approx(expected, abs=CLOSED_FORM)
-    ours = solve_pool(torch.tensor(x)[:, None], None, torch.tensor(y)[:, None], None, 0.0, p)
+    ours = solve_exact(torch.tensor(x)[:, None], None, SemiDual.of(torch.tensor(y)[:, None], None, 0.0, p))
     assert ours.value - SOLVER <= expected <= upper(ours) + SOLVER
 
 
@@ -182,8 +179,8 @@ def test_two_points_about_two_atoms_pay_the_logarithm_of_a_cosh(t, lam):
     x, target = torch.tensor([[-t], [t]], dtype=torch.float64), measure([-1.0, 1.0])
     u = 2 * abs(t) / lam
     expected = t**2 + 1 - lam * (u + math.log1p(math.exp(-2 * u)) - math.log(2))
-    ours = solve_pool(x, None, target.y, None, lam)
-    assert float(objective(x, target, torch.zeros(2).double(), lam, Cost())[0]) == pytest.approx(expected, abs=1e-10)
+    ours = solve_exact(x, None, SemiDual.of(target.y, None, lam))
+    assert float(SemiDual(target, lam).value(x, torch.zeros(2).double())[0]) == pytest.approx(expected, abs=1e-10)
     assert ours.value == pytest.approx(expected, abs=SOLVER)
     # where the two points choose different atoms F is flat to exp(-u): psi is then known to lam e^u 1e-10 only
     if u < 5:
@@ -227,9 +224,10 @@ def product(first, second):
 def test_products_add_up_under_the_squared_cost(b, n, seed, lam):
     rng = np.random.default_rng(seed)
     models, laws = ([(torch.tensor(rng.normal(size=k)), masses(rng, k)) for k in (k0, 3)] for k0 in (b, n))
-    parts = [solve_pool(x[:, None], w, y[:, None], nu, lam) for (x, w), (y, nu) in zip(models, laws, strict=True)]
+    pairs = zip(models, laws, strict=True)
+    parts = [solve_exact(x[:, None], w, SemiDual.of(y[:, None], nu, lam)) for (x, w), (y, nu) in pairs]
     (x, w), (y, nu) = product(*models), product(*laws)
-    whole = solve_pool(x, w, y, nu, lam)
+    whole = solve_exact(x, w, SemiDual.of(y, nu, lam))
     assert whole.value == pytest.approx(parts[0].value + parts[1].value, abs=SOLVER * (1 + lam))
     expected = (parts[0].psi[:, None] + parts[1].psi).flatten()
     torch.testing.assert_close(whole.psi, expected, rtol=0, atol=1e-6 * max(1, lam))
@@ -244,7 +242,7 @@ def test_products_add_up_without_regularisation(b, n, seed):
         monotone_cost(*(t.numpy() for t in (*model, *law)), p=2) for model, law in zip(models, laws, strict=True)
     )
     (x, w), (y, nu) = product(*models), product(*laws)
-    ours = solve_pool(x, w, y, nu, 0.0)
+    ours = solve_exact(x, w, SemiDual.of(y, nu, 0.0))
     assert ours.value - SOLVER <= expected <= upper(ours) + SOLVER
 
 
@@ -254,13 +252,13 @@ def test_exchanging_the_two_measures_changes_nothing(problem, relative):
     # The semi-dual treats them differently; the primal does not.
     x, w, target, cost, *_ = problem
     lam = relative * problem.arrays()[0].max()
-    there, back = problem.solve(lam), solve_pool(target.y, target.nu, x, w, lam, cost)
+    there, back = problem.solve(lam), solve_exact(target.y, target.nu, SemiDual.of(x, w, lam, cost))
     assert there.value == pytest.approx(back.value, abs=max(there.gap, back.gap, 0) + SOLVER * (1 + lam))
 
 
 def test_a_small_value_without_regularisation_is_found_as_well():
     x, y = (torch.tensor(points, dtype=torch.float64)[:, None] for points in ([-2, 1], [0, -2]))
-    ours = solve_pool(x, torch.tensor([3.0, 2.0]), y, None, 0.0)
+    ours = solve_exact(x, torch.tensor([3.0, 2.0]), SemiDual.of(y, None, 0.0))
     assert ours.value - SOLVER <= 0.1 * 4 + 0.4 * 1 <= upper(ours) + SOLVER
 
 
@@ -268,6 +266,6 @@ def test_the_gap_is_a_gap_even_where_the_plan_is_exact():
     def gap(seed):
         rng = np.random.default_rng(seed)
         y, nu = rng.normal(size=(4, 1)), rng.random(4)
-        return solve_pool(torch.zeros(1, 1), None, torch.tensor(y), torch.tensor(nu), 0.0).gap
+        return solve_exact(torch.zeros(1, 1), None, SemiDual.of(torch.tensor(y), torch.tensor(nu), 0.0)).gap
 
     assert all(abs(gap(seed)) <= CLOSED_FORM for seed in (577, 639, 789, 942, 1114))

@@ -9,11 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.gradient import theta_gradient_autograd, theta_gradient_explicit
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
 
 STEP = 2e-5
 POOL, ATOMS = 9, 4
@@ -65,7 +62,7 @@ def cost(request, target):
 
 def solve(generator, z, target, lam, cost):
     with torch.no_grad():
-        return solve_pool(generator(z), None, target.y, target.nu, lam, cost, tol=1e-12)
+        return solve_exact(generator(z), None, SemiDual(target, lam, cost), tol=1e-12)
 
 
 @torch.no_grad()
@@ -90,8 +87,8 @@ def flat(gradient):
 @pytest.mark.parametrize("lam", LAMS)
 def test_formula_autograd_and_the_resolved_costs_differences_agree(generator, latents, target, lam, cost):
     psi = solve(generator, latents, target, lam, cost).psi
-    explicit = flat(theta_gradient_explicit(generator, latents, target, psi, lam, cost))
-    autograd = flat(theta_gradient_autograd(generator, latents, target, psi, lam, cost))
+    explicit = flat(theta_gradient_explicit(generator, latents, SemiDual(target, lam, cost), psi))
+    autograd = flat(theta_gradient_autograd(generator, latents, SemiDual(target, lam, cost), psi))
     torch.testing.assert_close(explicit, autograd, rtol=1e-11, atol=1e-12)
 
     resolved = differences(generator, lambda: solve(generator, latents, target, lam, cost).value)
@@ -103,8 +100,8 @@ def test_formula_autograd_and_the_resolved_costs_differences_agree(generator, la
 @pytest.mark.parametrize("lam", LAMS)
 def test_the_frozen_dual_has_the_same_gradient(generator, latents, target, lam, cost):
     psi = solve(generator, latents, target, lam, cost).psi
-    explicit = flat(theta_gradient_explicit(generator, latents, target, psi, lam, cost))
-    frozen = differences(generator, lambda: float(objective(generator(latents), target, psi, lam, cost)[0]))
+    explicit = flat(theta_gradient_explicit(generator, latents, SemiDual(target, lam, cost), psi))
+    frozen = differences(generator, lambda: float(SemiDual(target, lam, cost).value(generator(latents), psi)[0]))
     torch.testing.assert_close(explicit, frozen, rtol=0, atol=2e-6)
 
 
@@ -118,7 +115,7 @@ def test_the_frozen_dual_falls_below_the_cost_by_the_square_of_the_distance(gene
         for t in (0.0, 0.005, 0.01):
             for parameter, value in zip(generator.parameters(), start, strict=True):
                 parameter.copy_((1 + t) * value + t)
-            dual = float(objective(generator(latents), target, psi, lam, Cost())[0])
+            dual = float(SemiDual(target, lam).value(generator(latents), psi)[0])
             gaps.append(solve(generator, latents, target, lam, Cost()).value - dual)
     assert abs(gaps[0]) < 1e-12
     assert gaps[1] > 0
@@ -129,7 +126,8 @@ def test_the_frozen_dual_falls_below_the_cost_by_the_square_of_the_distance(gene
 def test_the_gauge_of_psi_does_not_enter(generator, latents, target, lam, cost):
     psi = solve(generator, latents, target, lam, cost).psi
     gradients = [
-        flat(theta_gradient_explicit(generator, latents, target, psi + t, lam, cost)) for t in (0.0, 3.7, -120.0)
+        flat(theta_gradient_explicit(generator, latents, SemiDual(target, lam, cost), psi + t))
+        for t in (0.0, 3.7, -120.0)
     ]
     for other in gradients[1:]:  # psi + t loses 1e-14 of itself, over lam
         torch.testing.assert_close(gradients[0], other, rtol=0, atol=1e-13 / lam + 1e-12)
@@ -141,8 +139,8 @@ def test_scaling_the_cost_and_lam_scales_the_gradient(generator, latents, target
     small = solve(generator, latents, target, 0.3 / s, Cost(scale=s)).psi
     torch.testing.assert_close(psi / s, small, rtol=0, atol=1e-10)
     gradients = [
-        flat(theta_gradient_explicit(generator, latents, target, *problem))
-        for problem in ((psi, 0.3, Cost()), (small, 0.3 / s, Cost(scale=s)))
+        flat(theta_gradient_explicit(generator, latents, *problem))
+        for problem in ((SemiDual(target, 0.3), psi), (SemiDual(target, 0.3 / s, Cost(scale=s)), small))
     ]
     torch.testing.assert_close(gradients[0] / s, gradients[1], rtol=0, atol=1e-9)
 
@@ -154,7 +152,7 @@ def test_a_large_lam_leaves_the_gradient_of_the_product_plans_cost(generator, la
     distances = []
     for lam in (1e2, 1e3, 1e4):
         psi = solve(generator, latents, target, lam, cost).psi
-        gradient = flat(theta_gradient_explicit(generator, latents, target, psi, lam, cost))
+        gradient = flat(theta_gradient_explicit(generator, latents, SemiDual(target, lam, cost), psi))
         distances.append(float((gradient - product).norm()))
     assert distances[2] < 0.02
     assert distances[1] / distances[2] == pytest.approx(10, rel=0.2)

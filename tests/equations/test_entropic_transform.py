@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instances import SCALED, normal, powers_of_ten, problems
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
-from otgrad.measures import DiscreteMeasure
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=30)
 LAMS = powers_of_ten(-4, 4)

@@ -15,11 +15,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.gradient import theta_gradient_explicit
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
 COSTS = [Cost(1.0), Cost(1.5), Cost(2.0), Cost(3.0), Cost(2.0, scale=7.5)]
@@ -64,12 +61,12 @@ def test_the_gradients_agree_where_no_point_ties(cost, seed):
     generator.load_state_dict({"weight": matrix, "bias": shift})
     with torch.no_grad():
         x = generator(z)
-        psi = solve_pool(x, None, y, None, 0.0, cost).psi
+        psi = solve_exact(x, None, SemiDual.of(y, None, 0.0, cost)).psi
         gaps = (cost.matrix(x, y) - psi).sort(dim=1)
     assume(float((gaps.values[:, 1] - gaps.values[:, 0]).min()) > 1e-3)  # generic: every point inside its cell
     assert sorted(gaps.indices[:, 0].tolist()) == list(range(6))  # and psi optimal: every cell has its mass
 
-    formula = theta_gradient_explicit(generator, z, DiscreteMeasure.from_atoms(y), psi, 0.0, cost)
+    formula = theta_gradient_explicit(generator, z, SemiDual(DiscreteMeasure.from_atoms(y), 0.0, cost), psi)
     exact = []
     for parameter in (matrix, shift):
         for entry in parameter.view(-1).split(1):
@@ -125,7 +122,7 @@ def test_a_dirac_ties_between_all_atoms_and_every_direction_that_tells_them_apar
     slopes = -torch.autograd.functional.jacobian(lambda v: cost.matrix(v[None], y)[0], x[0]) @ e
 
     def frozen_dual(t):
-        return float(objective(z - t, target, psi, 0.0, cost)[0])
+        return float(SemiDual(target, 0.0, cost).value(z - t, psi)[0])
 
     def transport_cost(t):
         return float(cost.matrix(z - t, y)[0] @ target.nu)
@@ -194,9 +191,9 @@ def test_the_exact_integral_is_the_semiduals_mean():
     z, target = centre + t[:, None] * half, DiscreteMeasure.from_atoms(y)
     psi = target.center(Cost().matrix((centre - theta_0)[None], y)[0])
     for point in (theta_0, theta):
-        value = float(objective(z - point, target, psi, 0.0, Cost())[0])
+        value = float(SemiDual(target, 0.0).value(z - point, psi)[0])
         assert segment_dual(centre, half, y, theta_0, point) == pytest.approx(value, abs=1e-6)  # midpoint rule
     x = z - theta_0
     assert segment_dual(centre, half, y, theta_0, theta_0) == pytest.approx(
-        solve_pool(x, None, y, None, 0.0).value, rel=1e-4
+        solve_exact(x, None, SemiDual.of(y, None, 0.0)).value, rel=1e-4
     )

@@ -174,7 +174,7 @@ def test_w2fe_with_psi_is_the_explicit_gradient_of_paper_a(lam):
     phi.update = lambda *_: None
     euler, explicit = Recorder(generator), Recorder(generator)
     next(w1fe(generator, phi, latent, euler, EulerRule(), BATCH, torch.Generator().manual_seed(3)))
-    problem = Problem(latent, phi.target, phi.cost, lam)
+    problem = Problem(latent, phi.semidual)
     descend_theta(generator, problem, phi.state.average, explicit, BATCH, torch.Generator().manual_seed(3))
     torch.testing.assert_close(euler.seen[0], explicit.seen[0] / 3, rtol=1e-10, atol=1e-14)
 

@@ -9,10 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.gradient import theta_gradient_explicit
-from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.exact import solve_pool
 
 STEP = 1e-4
 
@@ -50,11 +48,11 @@ def test_entropic_cost_has_the_formulas_gradient(p, lam):
 
     @torch.no_grad()
     def transport_cost():
-        return solve_pool(generator(z), None, y, nu, lam, cost).value
+        return solve_exact(generator(z), None, SemiDual.of(y, nu, lam, cost)).value
 
     with torch.no_grad():
-        psi = solve_pool(generator(z), None, y, nu, lam, cost).psi
-    gradient = theta_gradient_explicit(generator, z, DiscreteMeasure(y, nu), psi, lam, cost)
+        psi = solve_exact(generator(z), None, SemiDual.of(y, nu, lam, cost)).psi
+    gradient = theta_gradient_explicit(generator, z, SemiDual(DiscreteMeasure(y, nu), lam, cost), psi)
     for direction in directions(generator, 3):
         formula = sum(float((g * v).sum()) for g, v in zip(gradient, direction, strict=True))
         # STEP^2 = 1e-8 times a third derivative of order 1 / lam^2 = 400 at the smallest lam
@@ -66,8 +64,8 @@ def test_psi_that_is_not_optimal_gives_another_gradient():
     generator, z, y = draw(11, 5, 2)
     target = DiscreteMeasure.from_atoms(y)
     with torch.no_grad():
-        psi = solve_pool(generator(z), None, y, None, 0.05).psi
-    optimal, other = (theta_gradient_explicit(generator, z, target, v, 0.05, Cost()) for v in (psi, 0 * psi))
+        psi = solve_exact(generator(z), None, SemiDual.of(y, None, 0.05)).psi
+    optimal, other = (theta_gradient_explicit(generator, z, SemiDual(target, 0.05), v) for v in (psi, 0 * psi))
     assert max(float((a - b).abs().max()) for a, b in zip(optimal, other, strict=True)) > 1e-2
 
 
@@ -85,11 +83,11 @@ def test_theorem_1_where_its_hypothesis_holds():
 
     with torch.no_grad():
         x = generator(z)
-        psi = solve_pool(x, None, y, None, 0.0).psi
+        psi = solve_exact(x, None, SemiDual.of(y, None, 0.0)).psi
         gaps = (Cost().matrix(x, y) - psi).sort(dim=1)
         assert float((gaps.values[:, 1] - gaps.values[:, 0]).min()) > 100 * STEP
         assert gaps.indices[:, 0].argsort().tolist() == x[:, 0].argsort().tolist()
-    gradient = theta_gradient_explicit(generator, z, DiscreteMeasure.from_atoms(y), psi, 0.0, Cost())
+    gradient = theta_gradient_explicit(generator, z, SemiDual(DiscreteMeasure.from_atoms(y), 0.0), psi)
     for direction in directions(generator, 3):
         formula = sum(float((g * v).sum()) for g, v in zip(gradient, direction, strict=True))
         assert directional_difference(generator, direction, transport_cost) == pytest.approx(formula, abs=1e-6)
@@ -101,13 +99,9 @@ def test_entropic_gradient_tends_to_the_unregularised_one_where_that_exists():
     with torch.no_grad():
         x = generator(z)
     gradients = [
-        torch.cat(
-            [g.flatten() for g in theta_gradient_explicit(
-                generator, z, target, solve_pool(x, None, y, None, lam).psi, lam, Cost()
-            )]
-        )
-        for lam in (0.0, 1e-4, 0.1, 1.0)
-    ]  # fmt: skip
+        torch.cat([g.flatten() for g in theta_gradient_explicit(generator, z, f, solve_exact(x, None, f).psi)])
+        for f in (SemiDual(target, lam) for lam in (0.0, 1e-4, 0.1, 1.0))
+    ]
     distances = [float((g - gradients[0]).norm()) for g in gradients[1:]]
     assert distances[0] < 1e-6
     assert distances == sorted(distances)

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instances import linear_programme, normal, powers_of_ten, problems
 
-from otgrad import solve_pool
+from otgrad import SemiDual, solve_exact
 from otgrad.ctransform import assignment, psi_step
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
 LAMS = powers_of_ten(-2, 3)
 LARGE = [1e2, 1e3, 1e4]
-# solve_pool's marginal error of 1e-10 times potentials of order 10, and the rounding 1e-16 lam of large lam
+# solve_exact's marginal error of 1e-10 times potentials of order 10, and the rounding 1e-16 lam of large lam
 SOLVER = 1e-9
 
 
@@ -93,7 +93,7 @@ def test_a_small_lam_costs_exactly_the_entropy_of_the_hard_plan(lam):
     # log 5. To exchange two neighbours costs 2 more, so that each leaks exp(-2 / (2 lam)) of its mass: W^lam is
     # W + lam log 5 up to about lam exp(-1 / lam), which is smaller than any power of lam.
     x = torch.arange(5.0, dtype=torch.float64)[:, None]
-    missing = 0.09 + lam * np.log(5) - solve_pool(x, None, x + 0.3, None, lam).value
+    missing = 0.09 + lam * np.log(5) - solve_exact(x, None, SemiDual.of(x + 0.3, None, lam)).value
     leak = lam * np.exp(-1 / lam)
     assert 0.5 * leak - 1e-12 <= missing <= 3 * leak + 1e-12
 

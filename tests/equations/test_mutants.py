@@ -136,22 +136,22 @@ MUTANTS = [
     Mutant(
         "theta-gradient, explicit: 1/n forgotten",
         "otgrad/gradient.py",
-        "objective = c_transform_fixed_psi(generator(z), target, psi, lam, cost).mean()",
-        "objective = c_transform_fixed_psi(generator(z), target, psi, lam, cost).sum()",
+        "objective = semidual.fixed_psi(generator(z), psi).mean()",
+        "objective = semidual.fixed_psi(generator(z), psi).sum()",
         ("assumptions",),
     ),
     Mutant(
         "theta-gradient, autograd: 1/n forgotten",
         "otgrad/gradient.py",
-        "objective = c_transform(generator(z), target, psi, lam, cost).mean()",
-        "objective = c_transform(generator(z), target, psi, lam, cost).sum()",
+        "objective = semidual.transform(generator(z), psi).mean()",
+        "objective = semidual.transform(generator(z), psi).sum()",
         ("proposition1",),
     ),
     Mutant(
         "Algorithm 1: 1/n forgotten in its theta-step",
         "companion/algorithms/algorithm1.py",
-        "transform = c_transform_fixed_psi(x, problem.target, psi, problem.lam, problem.cost).mean()",
-        "transform = c_transform_fixed_psi(x, problem.target, psi, problem.lam, problem.cost).sum()",
+        "transform = problem.semidual.fixed_psi(x, psi).mean()",
+        "transform = problem.semidual.fixed_psi(x, psi).sum()",
         ("euler_is_wgan",),
     ),
     Mutant(
@@ -227,8 +227,8 @@ MUTANTS = [
     Mutant(
         "exact solver: weights of the points ignored",
         "otgrad/solvers/exact.py",
-        'source, target = _law("x", x, "weights", weights)',
-        'source, target = _law("x", x, "weights", None)',
+        '_solve(_law("x", x, "weights", weights), replace(',
+        '_solve(_law("x", x, "weights", None), replace(',
         ("duality",),
     ),
     Mutant(
@@ -276,8 +276,8 @@ MUTANTS = [
     Mutant(
         "semi-discrete velocity: division by p forgotten",
         "companion/algorithms/potentials.py",
-        "return -x_grad(y, self.target, self.state.average, self.lam, self.cost)[1] / self.p",
-        "return -x_grad(y, self.target, self.state.average, self.lam, self.cost)[1]",
+        "return -self.semidual.x_grad(y, self.state.average)[1] / self.p",
+        "return -self.semidual.x_grad(y, self.state.average)[1]",
         ("euler_is_wgan",),
     ),
 ]  # fmt: skip

@@ -11,11 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instances import on_line, powers_of_ten, problems
 
-from otgrad import SemiDiscreteOT, solve_pool
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT, SemiDual, solve_exact
 from otgrad.ctransform import assignment, c_transform
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
@@ -44,7 +41,7 @@ def sinkhorn(problem, lam, psi):
 def test_two_starts_and_two_solvers_end_on_one_potential(problem, lam):
     x, w, target, cost, psi, other = problem
     first, second = (sinkhorn(problem, lam, start) for start in (5 * psi, 3 - 5 * other))
-    ours = solve_pool(x, w, target.y, target.nu, lam, cost).psi
+    ours = solve_exact(x, w, SemiDual(target, lam, cost)).psi
     # both stop within 1e-10 of a fixed point, times the inverse of a contraction that can be as slow as 0.999
     torch.testing.assert_close(first, second, rtol=0, atol=1e-7 * max(1, lam))
     torch.testing.assert_close(ours[target.nu > 0], first, rtol=0, atol=1e-7 * max(1, lam))
@@ -55,12 +52,12 @@ def test_ascent_by_our_own_steps_forgets_its_start(rule):
     rng, lam = np.random.default_rng(3), 1.0
     x, y = (torch.tensor(rng.normal(size=(rows, 2))) for rows in (8, 4))
     target = DiscreteMeasure.from_atoms(y, torch.arange(1, 5))
-    exact = solve_pool(x, None, y, target.nu, lam).psi
+    exact = solve_exact(x, None, SemiDual.of(y, target.nu, lam)).psi
     for start in (-10.0, 10.0):
         psi = start * torch.tensor([1.0, -1.0, 0.5, 0.0]).double()
         state = AsgdState(psi, psi.clone())
         for _ in range(2500):  # the same batch at every step: no noise, and a step below the inverse curvature lam
-            asgd_step(state, x, target, lam, Cost(), rule)
+            asgd_step(x, SemiDual(target, lam), state=state, rule=rule)
         torch.testing.assert_close(target.center(state.psi), exact, rtol=0, atol=1e-8)
 
 
@@ -68,10 +65,10 @@ def test_ascent_by_our_own_steps_forgets_its_start(rule):
 @given(PROBLEMS, LAMS)
 def test_the_potential_exists_because_the_marginals_can_be_met(problem, lam):
     x, w, target, cost, *_ = problem
-    ours = solve_pool(x, w, target.y, target.nu, lam, cost)
+    ours = solve_exact(x, w, SemiDual(target, lam, cost))
     assert bool(torch.isfinite(ours.psi).all())
-    grad = objective(x, target, ours.psi, lam, cost, w)[1]
-    assert float(grad.abs().sum()) <= 1e-9  # solve_pool's tolerance 1e-10, recomputed by other code
+    grad = SemiDual(target, lam, cost).value(x, ours.psi, w)[1]
+    assert float(grad.abs().sum()) <= 1e-9  # solve_exact's tolerance 1e-10, recomputed by other code
     # and it stays in the box that no fixed point of Sinkhorn's iterations leaves: |psi_j - psi_k| <= max |c_j - c_k|
     matrix, psi = cost.matrix(x, target.positive.y), ours.psi[target.nu > 0]
     box = (matrix[:, :, None] - matrix[:, None, :]).abs().amax(0)
@@ -101,8 +98,8 @@ def test_between_two_potentials_the_semi_dual_is_strictly_above_its_chord(proble
     x, w, target, cost, psi, other = problem
     step = target.center(other - psi)
     other = psi + lam * step / step.abs().max()
-    ends = [objective(x, target, v, lam, cost, w)[0] for v in (psi, other)]
-    middle = objective(x, target, (psi + other) / 2, lam, cost, w)[0]
+    ends = [SemiDual(target, lam, cost).value(x, v, w)[0] for v in (psi, other)]
+    middle = SemiDual(target, lam, cost).value(x, (psi + other) / 2, w)[0]
     pi = assignment(x, target, psi, lam, cost)
     variance = (pi * (other - psi - (pi @ (other - psi))[:, None]).square()).sum(1)
     # an eighth of the least curvature on the way: psi moves by lam, so that pi_j pi_k changes by a factor e^4 at most
@@ -174,14 +171,13 @@ def test_at_lam_0_the_potential_need_not_be_unique():
     x = on_line(0, 1)
     target = DiscreteMeasure.from_atoms(x)
     for half in (0.0, 0.2, -0.5, 0.5):
-        value, _ = objective(x, target, torch.tensor([half, -half]).double(), 0.0, Cost())
+        value, _ = SemiDual(target, 0.0).value(x, torch.tensor([half, -half]).double())
         assert float(value) == pytest.approx(0, abs=1e-15)
-    assert float(objective(x, target, torch.tensor([0.6, -0.6]).double(), 0.0, Cost())[0]) == pytest.approx(-0.1)
-    psi = solve_pool(x, None, x, None, 0.0).psi
+    assert float(SemiDual(target, 0.0).value(x, torch.tensor([0.6, -0.6]).double())[0]) == pytest.approx(-0.1)
+    psi = solve_exact(x, None, SemiDual.of(x, None, 0.0)).psi
     assert abs(float(psi[0] - psi[1])) <= 1
     below, at, above = (
-        float(objective(x, target, half * torch.tensor([1.0, -1.0]).double(), 0.1, Cost())[0])
-        for half in (-0.1, 0.0, 0.1)
+        float(SemiDual(target, 0.1).value(x, half * torch.tensor([1.0, -1.0]).double())[0]) for half in (-0.1, 0.0, 0.1)
     )
     assert at > max(below, above) + 1e-7  # at lam = 0.1 the flat top is curved, by exp(-1 / lam) / lam
 
@@ -191,7 +187,7 @@ def test_at_lam_0_it_is_unique_where_every_point_ties():
     x, y = on_line(0.3), on_line(-1, 0, 2)
     target = DiscreteMeasure.from_atoms(y, torch.tensor([1.0, 2.0, 3.0]))
     best = Cost().matrix(x, y)[0]
-    values = [float(objective(x, target, psi, 0.0, Cost())[0]) for psi in (best, *(best + 0.1 * torch.eye(3).double()))]
+    values = [float(SemiDual(target, 0.0).value(x, psi)[0]) for psi in (best, *(best + 0.1 * torch.eye(3).double()))]
     assert values[0] - max(values[1:]) == pytest.approx(0.1 * (1 - 1 / 2))  # raising the heaviest loses least
 
 
@@ -200,14 +196,14 @@ def test_at_lam_0_it_is_unique_where_every_point_ties():
 def test_the_exact_solver_returns_the_gauge(problem, lam):
     x, w, target, cost, *_ = problem
     # an offset of the points gives the uncentred potential a constant to lose
-    psi = solve_pool(x + 5, w, target.y, target.nu, lam, cost).psi
+    psi = solve_exact(x + 5, w, SemiDual(target, lam, cost)).psi
     assert float(target.nu @ psi) == pytest.approx(0, abs=1e-12)
     assert not psi[target.nu == 0].any()
 
 
 def test_the_exact_solver_returns_the_gauge_at_lam_0():
     target = DiscreteMeasure.from_atoms(on_line(-1, 0, 2, 7), torch.tensor([1.0, 2.0, 3.0, 0.0]))
-    psi = solve_pool(on_line(10, 11, 12.5), None, target.y, target.nu, 0.0).psi
+    psi = solve_exact(on_line(10, 11, 12.5), None, SemiDual(target, 0.0)).psi
     assert float(psi.abs().max()) > 1
     assert float(target.nu @ psi) == pytest.approx(0, abs=1e-12)
     assert psi[3] == 0

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from companion.counterexample.descent import INSTANCES, Translation, one_sided_derivatives, optimal_psi, transport_cost
+from otgrad import SemiDual, solve_exact
 from otgrad.gradient import theta_gradient_autograd
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
 
 JUMPS = {"dirac": 2.0, "segment": 4.0}
 H = 1e-6
@@ -30,7 +29,7 @@ def latents(instance):
 def frozen_dual(instance, theta_0, lam):
     """F(psi*(theta_0), .) as a function of theta."""
     problem, psi, z = instance.problem(lam), optimal_psi(instance, theta_0), latents(instance)
-    return lambda theta: float(objective(z - theta, problem.target, psi, lam, problem.cost)[0])
+    return lambda theta: float(problem.semidual.value(z - theta, psi)[0])
 
 
 def one_sided(function, theta_0, axis, h=H):
@@ -63,7 +62,7 @@ def test_there_is_no_kink_along_the_other_axis(instance, theta_0):
 
 def test_the_potential_is_optimal_so_that_the_theorem_has_only_one_hypothesis_to_fail(instance, theta_0):
     z = latents(instance)
-    value = solve_pool(z - theta_0, None, instance.target.y, instance.target.nu, 0.1).value
+    value = solve_exact(z - theta_0, None, SemiDual(instance.target, 0.1)).value
     for lam in (0.0, 0.1):
         assert frozen_dual(instance, theta_0, lam)(theta_0) == pytest.approx(value, abs=1e-8)
 
@@ -86,15 +85,15 @@ def test_the_exact_cost_has_the_closed_form_gradient(instance, theta_0):
     for axis in (0, 1):
         e = torch.zeros(2, dtype=torch.float64)
         e[axis] = h
-        above, below = (solve_pool(z - t, None, y, None, 0.1).value for t in (theta_0 + e, theta_0 - e))
+        above, below = (solve_exact(z - t, None, SemiDual.of(y, None, 0.1)).value for t in (theta_0 + e, theta_0 - e))
         assert (above - below) / (2 * h) == pytest.approx(float(expected[axis]), abs=1e-6)
 
 
 @pytest.mark.parametrize("lam", [1e-3, 0.1, 1.0, 10.0])
 def test_the_entropic_cost_is_the_same_for_every_lam(instance, theta_0, lam):
     z, y = latents(instance), instance.target.y
-    entropic = solve_pool(z - theta_0, None, y, None, lam)
-    reference = solve_pool(z - theta_0, None, y, None, 1.0)
+    entropic = solve_exact(z - theta_0, None, SemiDual.of(y, None, lam))
+    reference = solve_exact(z - theta_0, None, SemiDual.of(y, None, 1.0))
     assert entropic.value == pytest.approx(reference.value, abs=1e-9)
     torch.testing.assert_close(entropic.psi, optimal_psi(instance, theta_0), rtol=0, atol=1e-7)
     if instance.name == "dirac":
@@ -104,8 +103,8 @@ def test_the_entropic_cost_is_the_same_for_every_lam(instance, theta_0, lam):
 @pytest.mark.parametrize("lam", [0.01, 0.1, 1.0])
 def test_the_entropic_dual_is_differentiable_and_its_gradient_is_the_costs(instance, theta_0, lam):
     problem, psi, z = instance.problem(lam), optimal_psi(instance, theta_0), latents(instance)
-    (grad,) = theta_gradient_autograd(Translation(theta_0), z, problem.target, psi, lam, problem.cost)
-    torch.testing.assert_close(grad, 2 * (theta_0 - (z.mean(0) - problem.target.y.mean(0))), rtol=0, atol=1e-10)
+    (grad,) = theta_gradient_autograd(Translation(theta_0), z, problem.semidual, psi)
+    torch.testing.assert_close(grad, 2 * (theta_0 - (z.mean(0) - problem.semidual.law.y.mean(0))), rtol=0, atol=1e-10)
     for axis in (0, 1):
         # Second derivatives are of order jump^2 / lam: the quotients differ by H 16 / lam.
         left, right = one_sided(frozen_dual(instance, theta_0, lam), theta_0, axis)

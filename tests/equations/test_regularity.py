@@ -15,10 +15,8 @@ from torch import nn
 
 from companion.counterexample import theory
 from companion.counterexample.descent import INSTANCES, Translation, optimal_psi
-from otgrad.costs import Cost
+from otgrad import DiscreteMeasure, SemiDual, solve_exact
 from otgrad.gradient import theta_gradient_explicit
-from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.exact import solve_pool
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=15)
 LAMS = [0.01, 0.03, 0.1, 0.3, 1.0]
@@ -41,7 +39,7 @@ def crossing(instance, reach, points):
 
 def formula(instance, theta, psi, lam):
     z = theory.quadrature(instance)
-    return theta_gradient_explicit(Translation(theta), z, instance.target, psi, lam, Cost())[0]
+    return theta_gradient_explicit(Translation(theta), z, SemiDual(instance.target, lam), psi)[0]
 
 
 def frozen_gradients(instance, reach, points, lam):
@@ -123,7 +121,7 @@ def test_the_cost_of_both_counterexamples_has_a_gradient_of_constant_two_whateve
     _, line = crossing(instance, 0.2, 9)
     z, target = theory.quadrature(instance), instance.target
     gradients = torch.stack(
-        [formula(instance, t, solve_pool(z - t, None, target.y, target.nu, lam).psi, lam) for t in line]
+        [formula(instance, t, solve_exact(z - t, None, SemiDual(target, lam)).psi, lam) for t in line]
     )
     measured = theory.modulus_of_continuity(gradients, 0.05, 0.05)
     assert measured == pytest.approx(0.1, abs=1e-8)  # the solver's marginal error 1e-10, over its derivative
@@ -162,8 +160,8 @@ def slope_along(z, y, weight, bias, t, lam):
     """<grad W_c^lam(theta), v> at theta = t v, v = (weight, bias)."""
     generator = nn.Linear(2, 2).double()
     generator.load_state_dict({"weight": t * weight, "bias": t * bias})
-    psi = solve_pool(generator(z).detach(), None, y, None, lam).psi
-    gradient = theta_gradient_explicit(generator, z, DiscreteMeasure.from_atoms(y), psi, lam, Cost())
+    psi = solve_exact(generator(z).detach(), None, SemiDual.of(y, None, lam)).psi
+    gradient = theta_gradient_explicit(generator, z, SemiDual(DiscreteMeasure.from_atoms(y), lam), psi)
     return float((gradient[0] * weight).sum() + gradient[1] @ bias)
 
 

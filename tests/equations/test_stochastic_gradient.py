@@ -15,10 +15,8 @@ from torch import nn
 
 from companion.counterexample import theory
 from companion.counterexample.descent import INSTANCES, Translation, dirac, optimal_psi, segment
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.gradient import theta_gradient_explicit
-from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.exact import solve_pool
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_round
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
@@ -39,13 +37,13 @@ class Generic:
         self.generator = nn.Linear(2, 2).double()
         self.generator.load_state_dict({"weight": weight, "bias": bias})
         x = self.generator(self.z).detach()
-        self.psi = solve_pool(x, None, y, self.target.nu, lam).psi
+        self.psi = solve_exact(x, None, SemiDual.of(y, self.target.nu, lam)).psi
 
     def latent(self, b, rng):
         return self.z[torch.randint(POOL, (b,), generator=rng)]
 
     def gradient(self, z, delta=0.0):
-        parts = theta_gradient_explicit(self.generator, z, self.target, self.psi + delta, self.lam, Cost())
+        parts = theta_gradient_explicit(self.generator, z, SemiDual(self.target, self.lam), self.psi + delta)
         return torch.cat([part.flatten() for part in parts])
 
     def bias(self, delta):
@@ -96,7 +94,7 @@ def test_the_segments_variance_has_its_closed_form_for_every_psi_and_lam():
     instance, theta = segment(), torch.tensor([0.3, 0.1], dtype=torch.float64)
     for lam, delta in ((0.0, 0.2), (0.1, 0.0), (2.0, -0.7)):
         psi = optimal_psi(instance, theta) + torch.tensor([delta, 0.0], dtype=torch.float64)
-        arguments = (instance.target, psi, lam, Cost())
+        arguments = SemiDual(instance.target, lam), psi
 
         def gradient(z, arguments=arguments):
             return theta_gradient_explicit(Translation(theta), z, *arguments)[0]
@@ -164,7 +162,7 @@ def counterexample_bias(instance, theta, delta, lam):
     """Formula at psi* + (delta / 2, -delta / 2), less the gradient of the cost."""
     psi = optimal_psi(instance, theta) + torch.tensor([delta / 2, -delta / 2], dtype=torch.float64)
     z = theory.quadrature(instance)
-    (formula,) = theta_gradient_explicit(Translation(theta), z, instance.target, psi, lam, Cost())
+    (formula,) = theta_gradient_explicit(Translation(theta), z, SemiDual(instance.target, lam), psi)
     return formula - 2 * (theta - instance.theta_star)
 
 
@@ -195,8 +193,8 @@ def test_without_regularisation_the_bias_is_half_the_jump_however_small_the_erro
 def inner_bias(lam, steps):
     """Bias that so many steps of the package's ASGD leave, from psi = 0, at a fixed theta; and psi's error."""
     instance, theta = dirac(), torch.tensor([-1.0, 0.0], dtype=torch.float64)
-    x = instance.latent(1) - theta
-    state = asgd_round(AsgdState.zeros(instance.target), lambda: x, steps, instance.target, lam, Cost(), StepRule())
+    x, start = instance.latent(1) - theta, AsgdState.zeros(instance.target)
+    state = asgd_round(lambda: x, SemiDual(instance.target, lam), state=start, steps=steps, rule=StepRule())
     psi, best = state.average, optimal_psi(instance, theta)
     error = float((psi[0] - psi[1]) - (best[0] - best[1]))
     return float(counterexample_bias(instance, theta, error, lam).norm()), abs(error)

@@ -21,9 +21,8 @@ from companion.algorithms.checkpoints import CheckpointFolder
 from companion.algorithms.runs import OTConfig
 from companion.common.files import write_json
 from companion.images import run_training as train_ot
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import psi_step
-from otgrad.measures import DiscreteMeasure
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "code/companion/images/run_training.py"

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 
 import torch
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
 from otgrad.kernels import cpu, reference
-from otgrad.measures import DiscreteMeasure
 from otgrad.scale.shards import Shard, Team
-from otgrad.semidual import effective_atoms, marginal_error, objective
+from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step, cost_spread
 
 LAMS = (0.0, 0.02, 0.5, 1e4)
@@ -49,14 +48,14 @@ def results(x, target, psi, cost):
         values, grad = psi_step(x, target, psi, lam, cost)
         slopes = x_grad(x, target, psi, lam, cost)
         found |= {f"values {lam}": values, f"grad {lam}": target.whole(grad), f"values' {lam}": slopes[0]}
-        found |= {f"slopes {lam}": slopes[1], f"objective {lam}": objective(x, target, psi, lam, cost)[0]}
+        found |= {f"slopes {lam}": slopes[1], f"objective {lam}": SemiDual(target, lam, cost).value(x, psi)[0]}
         found[f"error {lam}"] = torch.tensor(marginal_error(grad, target))
-        found[f"atoms {lam}"] = torch.tensor(effective_atoms(x, target, psi, lam, cost))
+        found[f"atoms {lam}"] = torch.tensor(SemiDual(target, lam, cost).effective_atoms(x, psi))
         pi = assignment(x, target, psi, lam, cost)
         found[f"assignment {lam}"] = torch.stack([target.whole(row) for row in pi])
         state = AsgdState.zeros(target)
         for _ in range(5):
-            asgd_step(state, x, target, lam, cost, StepRule())
+            asgd_step(x, SemiDual(target, lam, cost), state=state, rule=StepRule())
         found[f"psi after steps {lam}"] = target.whole(state.average)
     return found
 

@@ -5,11 +5,9 @@ import pytest
 import torch
 from refusals import refused
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, solve_exact
 from otgrad.ctransform import psi_step
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import marginal_error, objective
-from otgrad.solvers.exact import solve_pool
+from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step, cost_spread
 
 
@@ -28,14 +26,14 @@ class Pool:
     def ascend(self, rule, lam, steps, batch_size=32, seed=1):
         state, rng = AsgdState.zeros(self.target), torch.Generator().manual_seed(seed)
         for _ in range(steps):
-            asgd_step(state, self.batch(batch_size, rng), self.target, lam, Cost(), rule)
+            asgd_step(self.batch(batch_size, rng), SemiDual(self.target, lam), state=state, rule=rule)
         return state
 
     def value(self, psi, lam):
-        return float(objective(self.x, self.target, psi, lam, Cost())[0])
+        return float(SemiDual(self.target, lam).value(self.x, psi)[0])
 
     def best(self, lam):
-        return solve_pool(self.x, None, self.target.y, self.target.nu, lam)
+        return solve_exact(self.x, None, SemiDual(self.target, lam))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +59,7 @@ def test_each_rule_reaches_the_exact_value(pool, rule, lam):
 def test_marginal_at_a_large_lam(pool, kind):
     # At lam = 100 the cost spreads over 1% of lam: the assignment is nu to about 1%, and stays so near psi*.
     state = pool.ascend(StepRule(kind), 100.0, steps=200)
-    assert marginal_error(objective(pool.x, pool.target, state.average, 100.0, Cost())[1]) < 1e-3
+    assert marginal_error(SemiDual(pool.target, 100.0).value(pool.x, state.average)[1]) < 1e-3
 
 
 def test_scaled_rule_keeps_the_gauge_where_its_step_is_proportional_to_lam_over_nu(pool):
@@ -83,7 +81,7 @@ def one_step(pool, rule, lam, k=0):
     psi[2] = 0
     state = AsgdState(psi.clone(), psi.clone(), k)
     x = pool.x[:8]
-    grad = asgd_step(state, x, pool.target, lam, Cost(), rule)
+    grad = asgd_step(x, SemiDual(pool.target, lam), state=state, rule=rule)
     assert state.k == k + 1
     torch.testing.assert_close(grad, psi_step(x, pool.target, psi, lam, Cost())[1], rtol=0, atol=0)
     return state.psi - psi, grad
@@ -121,7 +119,7 @@ def test_full_sinkhorn_step_is_sinkhorns_iteration(pool):
     # eta = .99 of the whole way from psi to psi - lam log(p / nu), after which a fixed batch's marginal is nearly nu
     state = AsgdState.zeros(pool.target)
     for _ in range(60):
-        grad = asgd_step(state, pool.x, pool.target, 0.1, Cost(), StepRule("sinkhorn", c=50.0))
+        grad = asgd_step(pool.x, SemiDual(pool.target, 0.1), state=state, rule=StepRule("sinkhorn", c=50.0))
     assert marginal_error(grad) < 1e-6
     best = pool.best(0.1).psi
     torch.testing.assert_close(pool.target.center(state.psi), best, rtol=0, atol=1e-6)
@@ -131,7 +129,7 @@ def iterates(pool, averaging, steps):
     rule, rng = StepRule("plain", c=0.5, averaging=averaging), torch.Generator().manual_seed(2)
     state, path = AsgdState.zeros(pool.target), []
     for _ in range(steps):
-        asgd_step(state, pool.batch(4, rng), pool.target, 0.05, Cost(), rule)
+        asgd_step(pool.batch(4, rng), SemiDual(pool.target, 0.05), state=state, rule=rule)
         path.append(state.psi.clone())
     return torch.stack(path), state.average
 
@@ -158,7 +156,7 @@ def test_restart_goes_on_from_the_average(pool):
     assert (fresh.spread, state.spread > 0) == (0, True)  # it is measured again: the generator has moved
     assert torch.equal(fresh.psi, state.average)
     assert torch.equal(fresh.average, state.average)
-    asgd_step(fresh, pool.x[:8], pool.target, 0.1, Cost(), StepRule())
+    asgd_step(pool.x[:8], SemiDual(pool.target, 0.1), state=fresh, rule=StepRule())
     assert not torch.equal(fresh.psi, state.average)  # and the old state is left alone
     assert state.k == 5
 
@@ -169,9 +167,9 @@ def test_spread_is_the_costs_standard_deviation_over_atoms():
     # c(0, .) is 0 with mass 1/4 and 1 with mass 3/4; c(0.5, .) is constant; the third atom does not count
     assert cost_spread(torch.tensor([[0.0], [0.5]]).double(), target, Cost()) == pytest.approx(math.sqrt(3) / 8)
     state = AsgdState.zeros(target)
-    asgd_step(state, torch.tensor([[0.0]]).double(), target, 0.1, Cost(), StepRule())
+    asgd_step(torch.tensor([[0.0]]).double(), SemiDual(target, 0.1), state=state, rule=StepRule())
     first = state.spread
-    asgd_step(state, torch.tensor([[0.5]]).double(), target, 0.1, Cost(), StepRule())
+    asgd_step(torch.tensor([[0.5]]).double(), SemiDual(target, 0.1), state=state, rule=StepRule())
     assert state.spread == first == pytest.approx(math.sqrt(3) / 4)
 
 
@@ -184,7 +182,7 @@ def test_points_that_are_not_finite_stop_the_ascent(pool, kind):
     x = pool.x[:8].clone()
     x[3, 1] = math.nan
     with pytest.raises(FloatingPointError, match="psi is not finite after inner step 1:"):
-        asgd_step(AsgdState.zeros(pool.target), x, pool.target, 0.1, Cost(), StepRule(kind))
+        asgd_step(x, SemiDual(pool.target, 0.1), state=AsgdState.zeros(pool.target), rule=StepRule(kind))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -194,7 +192,7 @@ def test_points_too_far_for_their_dtype_are_named(dtype, power):
     x = torch.ones(4, 2, dtype=dtype)
     x[1] = torch.finfo(dtype).max ** power
     with pytest.raises(FloatingPointError, match=f"{dtype} does not hold their squared norms: make the points smaller"):
-        asgd_step(AsgdState.zeros(law), x, law, 0.1, Cost(), StepRule())
+        asgd_step(x, SemiDual(law, 0.1), state=AsgdState.zeros(law), rule=StepRule())
 
 
 def test_a_step_that_overflows_stops_the_ascent(pool):

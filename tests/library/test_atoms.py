@@ -13,7 +13,7 @@ import torch
 from refusals import refused
 from torch import nn
 
-from otgrad import DiscreteMeasure, SemiDiscreteOT, solve_fixed_source, solve_pool
+from otgrad import DiscreteMeasure, SemiDiscreteOT, SemiDual, solve_certified, solve_exact
 from otgrad.ctransform import assignment, barycentric_map, c_transform, psi_step, x_grad
 
 DEVICE_MOVES = {"double": torch.float64, "float": torch.float32, "half": torch.float32, "bfloat16": torch.float32}
@@ -27,7 +27,7 @@ def draw(n=6, b=40, d=2, seed=0, dtype=torch.float64):
 def at_optimum(x, y, nu, lam, cost="sqeuclidean"):
     """A solver whose psi is exact on the pool x."""
     ot = SemiDiscreteOT(y, nu, lam=lam, cost=cost)
-    psi = solve_pool(x, None, y, nu, lam, cost).psi.to(ot.psi)
+    psi = solve_exact(x, None, SemiDual.of(y, nu, lam, cost)).psi.to(ot.psi)
     ot.load_state_dict(ot.state_dict() | {"psi": psi, "average": psi})
     return ot
 
@@ -46,7 +46,7 @@ def fit(ot, steps=5, **options):
 def test_gradients_are_those_of_the_exact_cost(lam, cost, unit):
     x, y = draw()
     nu = torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0, 1.5], dtype=torch.float64)
-    psi = solve_pool(x, None, unit * y, nu, lam, cost).psi
+    psi = solve_exact(x, None, SemiDual.of(unit * y, nu, lam, cost)).psi
     y.requires_grad_(), nu.requires_grad_()
     ot = SemiDiscreteOT(y, nu, lam=lam, cost=cost, unit=unit)
     ot.load_state_dict(ot.state_dict() | {"psi": psi, "average": psi})
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_the_exact_cost(lam, cost, unit):
         for sign in (1, -1):
             at = [y.detach(), nu.detach()]
             at[place] = at[place] + sign * h * along
-            costs.append(solve_pool(x, None, unit * at[0], at[1], lam, cost).value)
+            costs.append(solve_exact(x, None, SemiDual.of(unit * at[0], at[1], lam, cost)).value)
         assert float((given.grad * along).sum()) == pytest.approx((costs[0] - costs[1]) / (2 * h), rel=1e-5, abs=1e-7)
     assert abs(float((nu.grad * nu.detach()).sum())) < 1e-12  # the total does not matter
     centred = psi - (nu.detach() / nu.detach().sum()) @ psi
@@ -121,7 +121,7 @@ def test_training_steps_with_computed_masses():
         loss.backward()
         optimizer.step()
         values.append(loss.item())
-    best = solve_pool(x, None, y, logits.detach().softmax(0), 0.1).value
+    best = solve_exact(x, None, SemiDual.of(y, logits.detach().softmax(0), 0.1)).value
     assert best < values[-1] + 1e-3 < values[0]
 
 
@@ -165,8 +165,8 @@ def test_a_codebook_is_learnt(optimizer):
         ot.loss(x).backward()
         steps.step()
     # The unit square is best quantised by four points at the centres of its quarters.
-    best = solve_pool(x, None, np.array([[1, 1], [1, 3], [3, 1], [3, 3]]) / 4, None, 0.01).value
-    assert solve_pool(x, None, y, None, 0.01).value < 1.2 * best
+    best = solve_exact(x, None, SemiDual.of(np.array([[1, 1], [1, 3], [3, 1], [3, 3]]) / 4, None, 0.01)).value
+    assert solve_exact(x, None, SemiDual.of(y, None, 0.01)).value < 1.2 * best
 
 
 @pytest.mark.parametrize("change", ["-=", "add_", "copy_", "data", "out of foreach"])
@@ -199,7 +199,7 @@ def test_atoms_changed_in_place_are_the_new_ones_everywhere(change):
         found, expected = (call(x, measure, psi, 0.5, ot.cost) for measure in (law, new))
         pairs = zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
         assert all(torch.equal(*pair) for pair in pairs)
-    assert solve_fixed_source(x, law, 0.5).value == solve_fixed_source(x, new, 0.5).value
+    assert solve_certified(x, None, SemiDual(law, 0.5)).value == solve_certified(x, None, SemiDual(new, 0.5)).value
 
 
 def test_bytes_changed_in_place_are_packed_anew():
@@ -428,8 +428,8 @@ def test_the_pools_solvers_return_no_graph():
     x, y = (t.requires_grad_() for t in draw())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not solve_pool(x, None, y, torch.ones(6, requires_grad=True), 0.1).psi.requires_grad
-        assert not solve_fixed_source(x, y, 0.1).psi.requires_grad
+        assert not solve_exact(x, None, SemiDual.of(y, torch.ones(6, requires_grad=True), 0.1)).psi.requires_grad
+        assert not solve_certified(x, None, SemiDual.of(y, None, 0.1)).psi.requires_grad
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_other_arguments_are_named():
         assert one_line(lambda tol=tol: ot.fit(draw, tol=tol, progress=False)).startswith("tol = ")
         assert one_line(lambda tol=tol: solve_pool(X, None, Y, None, 0.1, tol=tol)).startswith("tol = ")
         assert one_line(lambda tol=tol: solve_fixed_source(X, LAW, 0.1, tol=tol)).startswith("tol = ")
-    assert one_line(lambda: solve_fixed_source(X, LAW, 0.0)).endswith("(lam = 0: solve_pool)")
+    assert one_line(lambda: solve_fixed_source(X, LAW, 0.0)).endswith("(lam = 0: solve_exact)")
     assert one_line(lambda: solve_fixed_source(X, LAW, 0.1, max_passes="2")).startswith("max_passes = ")
     assert one_line(lambda: solve_fixed_source(X, LAW, 0.1, psi=np.zeros(4))).startswith("psi has shape (4,)")
     assert "'euclidean' or an exponent" in one_line(lambda: solve_fixed_source(X, LAW, 0.1, "cosine"))

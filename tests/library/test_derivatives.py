@@ -11,10 +11,8 @@ from refusals import refused
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
-from otgrad import SemiDiscreteOT, derivatives
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT, derivatives
 from otgrad.ctransform import c_transform, c_transform_fixed_psi, x_grad
-from otgrad.measures import DiscreteMeasure
 from otgrad.scale.streams import StreamedMeasure
 
 POWERS, LAMS = (1.0, 1.5, 2.0, 3.0), (0.0, 0.3)

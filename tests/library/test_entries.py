@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otgrad import SemiDiscreteOT, solve_fixed_source, solve_pool
+from otgrad import SemiDiscreteOT, SemiDual, solve_certified, solve_exact
 from otgrad.ctransform import assignment, barycentric_map, c_transform, psi_step, x_grad
 
 MODES = {"grad": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}
@@ -190,8 +190,8 @@ def test_solvers_agree_with_the_definition(kernel, case, lam):
         patch.setenv("OTGRAD_KERNEL", kernel)
         ot, w = solver(case), case.w.double() / case.w.double().sum()
         nu = ot.target.nu.double() / ot.target.nu.double().sum()
-        exact = solve_pool(case.x, case.w, case.unit * case.y.double(), ot.target.nu, lam, case.p)
-        certified = solve_fixed_source(case.x, ot.target, lam, ot.cost, weights=case.w)
+        exact = solve_exact(case.x, case.w, SemiDual.of(case.unit * case.y.double(), ot.target.nu, lam, case.p))
+        certified = solve_certified(case.x, case.w, SemiDual(ot.target, lam, ot.cost))
         for found, rounding in ((exact, 1e-8), (certified, None)):
             truth = Definition(case, case.x, ot.target, found.psi)
             value = float(np.asarray(w) @ truth.values) + float(nu @ found.psi.double())
@@ -201,4 +201,4 @@ def test_solvers_agree_with_the_definition(kernel, case, lam):
         assert np.abs(marginal - np.asarray(nu)).sum() < 1e-6  # the optimum's condition
         size = max(abs(certified.value), 1e-3)
         assert certified.value <= exact.value + allowed
-        assert exact.value <= certified.value + (certified.gap + 1e-5) * size + allowed or not certified.converged
+        assert exact.value <= certified.value + certified.gap + 1e-5 * size + allowed or not certified.converged

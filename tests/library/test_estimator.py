@@ -8,12 +8,9 @@ import pytest
 import torch
 from refusals import refused
 
-from otgrad import SemiDiscreteOT, StepRule
-from otgrad.costs import Cost
+from otgrad import Cost, SemiDiscreteOT, SemiDual, StepRule, solve_exact
 from otgrad.ctransform import x_grad
-from otgrad.semidual import objective
 from otgrad.solvers import estimator
-from otgrad.solvers.exact import solve_pool
 
 Y = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [1.5, 1.0]], dtype=torch.float64)
 NU = [1.0, 2.0, 3.0, 2.0]
@@ -43,7 +40,7 @@ def test_the_docstrings_example_runs():
 def test_fit_approaches_the_exact_solution(lam, cost):
     ot = fitted(1000, lam=lam, cost=cost)
     x = square(512, rng(5))
-    best = solve_pool(x, None, Y, torch.tensor(NU), lam, cost)
+    best = solve_exact(x, None, SemiDual.of(Y, torch.tensor(NU), lam, cost))
     assert ot.value(x) <= best.value + best.gap + 1e-12
     # The optimum on 512 points exceeds that of the law by its marginal noise, about sqrt(4 / 512) of the cost's
     # spread squared, below 1%; the fit's own error is smaller.
@@ -65,7 +62,7 @@ def test_restart_follows_a_law_that_has_moved():
     for restart in (False, True):
         ot = fitted(2000, lam=0.05)
         ot.fit(moved, 64, 20, progress=False, generator=rng(5), restart=restart)
-        _, gradient = objective(moved(4000, rng(6)), ot.target, ot.psi, ot.lam, ot.cost)
+        _, gradient = SemiDual(ot.target, ot.lam, ot.cost).value(moved(4000, rng(6)), ot.psi)
         errors[restart] = float(gradient.abs().sum())
     assert errors[True] < 0.5 * errors[False]
 

@@ -5,10 +5,9 @@ import torch
 from instances import normal
 from torch import nn
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDual
 from otgrad.ctransform import c_transform
 from otgrad.gradient import theta_gradient_autograd, theta_gradient_explicit
-from otgrad.measures import DiscreteMeasure
 
 STEP = 1e-5  # central differences: an error of STEP^2 times the third derivative, and 1e-16 / STEP = 1e-11 of rounding
 
@@ -51,8 +50,8 @@ def finite_differences(generator, objective):
 def test_explicit_autograd_and_finite_differences_agree(problem, p, lam):
     generator, z, target, psi = problem
     cost = Cost(p)
-    explicit = theta_gradient_explicit(generator, z, target, psi, lam, cost)
-    autograd = theta_gradient_autograd(generator, z, target, psi, lam, cost)
+    explicit = theta_gradient_explicit(generator, z, SemiDual(target, lam, cost), psi)
+    autograd = theta_gradient_autograd(generator, z, SemiDual(target, lam, cost), psi)
     with torch.no_grad():
         if lam == 0:  # away from ties, where F(psi, .) is differentiable
             gaps = (cost.matrix(generator(z), target.positive.y) - psi[target.support]).sort(dim=1).values
@@ -76,11 +75,11 @@ def test_at_a_tie_the_two_forms_may_pick_different_cells_but_each_is_one_sided()
         shifted[1].weight.fill_(1.0)
         shifted[1].bias.fill_(0.0)
     for form in (theta_gradient_explicit, theta_gradient_autograd):
-        (_, _, slope) = form(shifted, z, target, psi, 0.0, Cost())
+        (_, _, slope) = form(shifted, z, SemiDual(target, 0.0), psi)
         assert abs(float(slope)) == 2  # the derivative of the cost itself at the tie is 0
 
 
 def test_generators_in_training_mode_keep_no_gradients(problem):
     generator, z, target, psi = problem
-    theta_gradient_explicit(generator, z, target, psi, 0.1, Cost())
+    theta_gradient_explicit(generator, z, SemiDual(target, 0.1), psi)
     assert all(parameter.grad is None for parameter in generator.parameters())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from instances import INSTANCES, agrees, follows
 
-from otgrad import SemiDiscreteOT, solve_fixed_source
+from otgrad import SemiDiscreteOT, SemiDual, solve_certified
 from otgrad.ctransform import c_transform
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 
@@ -53,10 +53,10 @@ def test_the_exact_solver(name, dtype):
 @all_that(lambda instance: instance.lam > 0)
 def test_the_certified_solver(name, dtype):
     instance, size, rounding = sized(name, dtype)
-    solution = solve_fixed_source(instance.x, instance.law, instance.lam, instance.cost, 1e-3, instance.w)
+    solution = solve_certified(instance.x, instance.w, SemiDual(instance.law, instance.lam, instance.cost), tol=1e-3)
     assert solution.converged
-    assert solution.gap <= 1e-3
-    agrees(instance, value=solution.value, lacks=1e-3 * max(abs(solution.value), 1e-3 * size), within=rounding)
+    assert solution.relative_gap <= 1e-3
+    agrees(instance, value=solution.value, lacks=solution.gap, within=rounding)
 
 
 @all_that(lambda instance: float(instance.w.max() - instance.w.min()) < 1e-12)  # the masses of a batch are equal
@@ -64,7 +64,7 @@ def test_stochastic_ascent(name, dtype):
     instance, size, rounding = sized(name, dtype)
     state, rule = AsgdState.zeros(instance.law), StepRule("sinkhorn" if instance.lam > 0 else "scaled")
     for _ in range(500):  # the whole pool at every step: no noise, but at lam = 0 a kink
-        asgd_step(state, instance.x, instance.law, instance.lam, instance.cost, rule)
+        asgd_step(instance.x, SemiDual(instance.law, instance.lam, instance.cost), state=state, rule=rule)
     value = instance.problem.value(state.average, instance.lam)
     agrees(instance, value=value, lacks=0.01 * size, within=rounding)
 

@@ -11,10 +11,9 @@ import pytest
 import torch
 from instances import in_float64, pixels
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import assignment, c_transform, c_transform_fixed_psi, heights, psi_step, x_grad
 from otgrad.kernels import build, cpu, dispatch, reference
-from otgrad.measures import DiscreteMeasure
 
 needs_cpu = pytest.mark.skipif(build.unavailable() is not None, reason=f"compiled kernel: {build.unavailable()}")
 KERNELS = [pytest.param(reference, id="reference"), pytest.param(cpu, id="cpu", marks=needs_cpu)]

@@ -6,11 +6,9 @@ import pytest
 import torch
 from instances import in_float64, pixels
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT
 from otgrad.ctransform import heights, psi_step, x_grad
 from otgrad.kernels import build, cpu, reference
-from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.estimator import SemiDiscreteOT
 
 needs_cpu = pytest.mark.skipif(build.unavailable() is not None, reason=f"compiled kernel: {build.unavailable()}")
 KERNELS = [pytest.param(reference, id="reference"), pytest.param(cpu, id="cpu", marks=needs_cpu)]

@@ -24,10 +24,9 @@ from companion.algorithms.problem import Problem
 from companion.algorithms.runs import OTConfig
 from companion.algorithms.training_state import TrainingState
 from otgrad.costs import Cost
-from otgrad.ctransform import c_transform_fixed_psi
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.scale.shards import Shard, Team
-from otgrad.semidual import effective_atoms, marginal_error, objective
+from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_round, check_psi
 
 
@@ -50,7 +49,7 @@ def ascend_psi(
     def draw() -> Tensor:
         return generator(problem.latent(batch_size, rng))
 
-    return asgd_round(state, draw, steps, problem.target, problem.lam, problem.cost, rule)
+    return asgd_round(draw, problem.semidual, state=state, steps=steps, rule=rule)
 
 
 def psi_round(
@@ -73,7 +72,7 @@ def psi_round(
         state.average.copy_(found.average)
         state.k, state.spread = found.k, found.spread
 
-    alone = type(problem.target) is DiscreteMeasure and rule.anneal == 0
+    alone = type(problem.semidual.law) is DiscreteMeasure and rule.anneal == 0
     return recorded(ascend, state.psi.device, rng) if alone else ascend
 
 
@@ -91,11 +90,11 @@ def descend_theta(
         F(psi, theta) on that batch before the step (scalar tensor), in units of the cost.
     """
     x = generator(problem.latent(batch_size, rng))
-    transform = c_transform_fixed_psi(x, problem.target, psi, problem.lam, problem.cost).mean()
+    transform = problem.semidual.fixed_psi(x, psi).mean()
     optimizer.zero_grad(set_to_none=True)
     transform.backward()
     optimizer.step()
-    return transform.detach() + problem.target.mean(psi)
+    return transform.detach() + problem.semidual.law.mean(psi)
 
 
 def algorithm1(
@@ -197,9 +196,9 @@ def train(
             if team is None or team.rank == 0:
                 checkpoints.save(state)
     run.finish()
-    zeros = AsgdState.zeros(problem.target)
-    run.psi_state = ascend_psi(run.generator, problem, zeros, rule, config.final_steps, *batches)
-    psi = problem.target.whole(problem.target.center(run.psi_state.average))
+    law = problem.semidual.law
+    run.psi_state = ascend_psi(run.generator, problem, AsgdState.zeros(law), rule, config.final_steps, *batches)
+    psi = law.whole(law.center(run.psi_state.average))
     log = [*run.log[:-1], run.log[-1] | _measure(run, problem, config)]
     return TrainedGenerator(run.generator, psi, log, run.timing)
 
@@ -208,7 +207,7 @@ def _problem(y: Tensor, lam: float, team: Team | None) -> Problem:
     target = DiscreteMeasure.from_atoms(y) if team is None else Shard.of(y, team)
     cost = Cost().normalized(y, target.nu)
     scale = float(target.total(torch.tensor(cost.scale, dtype=torch.float64, device=y.device)))
-    return Problem(Uniform(LATENT_DIM), target, replace(cost, scale=scale), lam)
+    return Problem(Uniform(LATENT_DIM), SemiDual(target, lam, replace(cost, scale=scale)))
 
 
 @contextmanager
@@ -232,12 +231,12 @@ def _check_finite(value: Tensor, generator: nn.Module) -> None:
 @torch.no_grad()
 def _measure(run: TrainingState, problem: Problem, config: OTConfig) -> dict[str, float]:
     """One row of the log, on latents of their own that are the same in every row."""
-    rng = torch.Generator(problem.target.y.device).manual_seed(config.seed + 1_000_003)
+    rng = torch.Generator(problem.semidual.law.y.device).manual_seed(config.seed + 1_000_003)
     x = sample_images(run.generator, problem.latent, config.eval_samples, rng)
     psi = run.variant.dual.everywhere() if run.variant else run.psi_state.average
-    value, grad = objective(x, problem.target, psi, problem.lam, problem.cost)
-    atoms = effective_atoms(x[:100], problem.target, psi, problem.lam, problem.cost)
-    return {"value": float(value), "marginal_error": marginal_error(grad, problem.target), "effective_atoms": atoms}
+    (value, grad), atoms = problem.semidual.value(x, psi), problem.semidual.effective_atoms(x[:100], psi)
+    error = marginal_error(grad, problem.semidual.law)
+    return {"value": float(value), "marginal_error": error, "effective_atoms": atoms}
 
 
 @torch.no_grad()

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from companion.algorithms.networks import CriticMlp
 from otgrad.costs import Cost
-from otgrad.ctransform import x_grad
 from otgrad.measures import DiscreteMeasure, Sampler
-from otgrad.solvers.exact import solve_pool
+from otgrad.semidual import SemiDual
+from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_round
 
 Draw = Callable[[int], Tensor]
@@ -145,25 +145,25 @@ class SemiDiscrete:
         """Start from psi = 0."""
         if self.p not in (1, 2):
             raise ValueError(f"p = {self.p}: give 1 or 2")
-        self.cost = Cost(self.p)
+        self.semidual = SemiDual(self.target, self.lam, Cost(self.p))
         self.state = AsgdState.zeros(self.target)
 
     def update(self, draw: Draw, batch_size: int, rng: torch.Generator) -> None:
         """Take `steps` psi-steps on fresh samples, or solve the problem between one batch of them and the atoms."""
         if self.steps == 0:
-            solution = solve_pool(draw(batch_size), None, self.target.points, self.target.nu, self.lam, self.cost)
+            solution = solve_exact(draw(batch_size), None, self.semidual)
             self.state.average = solution.psi.to(self.target.nu.dtype)
             return
-        problem = self.target, self.lam, self.cost, self.rule
-        self.state = asgd_round(self.state, lambda: draw(batch_size), self.steps, *problem)
+        options = {"state": self.state, "steps": self.steps, "rule": self.rule}
+        self.state = asgd_round(lambda: draw(batch_size), self.semidual, **options)
 
     def velocity(self, y: Tensor) -> Tensor:
         """Compute -grad psi^{c,lam}(y) / p (b, d)."""
-        return -x_grad(y, self.target, self.state.average, self.lam, self.cost)[1] / self.p
+        return -self.semidual.x_grad(y, self.state.average)[1] / self.p
 
     def values(self, y: Tensor) -> Tensor:
         """Compute -psi^{c,lam}(y) / p (b,)."""
-        return -x_grad(y, self.target, self.state.average, self.lam, self.cost)[0] / self.p
+        return -self.semidual.x_grad(y, self.state.average)[0] / self.p
 
     def frozen(self) -> SemiDiscrete:
         """Copy psi."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otgrad.costs import Cost
-from otgrad.measures import DiscreteMeasure, Sampler
+from otgrad.measures import Sampler
+from otgrad.semidual import SemiDual
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The latent law, the data law, the cost and lam >= 0 (in units of the cost)."""
+    """The latent law, and the data law with lam >= 0 (in units of the cost) and the cost."""
 
     latent: Sampler
-    target: DiscreteMeasure
-    cost: Cost
-    lam: float
+    semidual: SemiDual

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from companion.algorithms.algorithm1 import ascend_psi, descend_theta
 from companion.algorithms.problem import Problem
-from otgrad.costs import Cost
 from otgrad.measures import Dirac, DiscreteMeasure, Sampler, Segment
-from otgrad.solvers.exact import solve_pool
+from otgrad.semidual import SemiDual
+from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 Point = tuple[float, float]
@@ -84,7 +84,7 @@ class Instance:
 
     def problem(self, lam: float) -> Problem:
         """What Algorithm 1 is given; lam >= 0 in units of ||x - y||^2, not normalised."""
-        return Problem(self.latent, self.target, Cost(), lam)
+        return Problem(self.latent, SemiDual(self.target, lam))
 
 
 def dirac() -> Instance:
@@ -197,7 +197,7 @@ def run(
         FloatingPointError: if psi or theta is no longer finite.
     """
     problem, rng = instance.problem(lam), torch.Generator().manual_seed(seed)
-    state = AsgdState.zeros(problem.target)
+    state = AsgdState.zeros(problem.semidual.law)
 
     def next_psi(generator: Translation) -> Tensor:
         nonlocal state
@@ -210,13 +210,13 @@ def run(
 def run_exact(
     instance: Instance, lam: float, step: Step, iterations: int, batch_size: int = 1, seed: int = 0
 ) -> Trajectory:
-    """Run Algorithm 1 as `run` does, but psi is the optimum on a fresh batch (`solve_pool`). Claims: A-convergence."""
+    """Run Algorithm 1 as `run` does, but psi is the optimum on a fresh batch (`solve_exact`). Claims: A-convergence."""
     problem, rng = instance.problem(lam), torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
     def next_psi(generator: Translation) -> Tensor:
         x = generator(problem.latent(batch_size, rng))
-        return solve_pool(x, None, problem.target.y, problem.target.nu, lam).psi
+        return solve_exact(x, None, problem.semidual).psi
 
     return _descend(instance, problem, next_psi, step, iterations, batch_size, rng)
 

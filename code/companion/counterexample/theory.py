@@ -22,11 +22,9 @@ import torch
 from torch import Tensor
 
 from companion.counterexample.descent import Instance, optimal_psi, transport_cost
-from otgrad.costs import Cost
-from otgrad.ctransform import x_grad
-from otgrad.measures import DiscreteMeasure, Sampler
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
+from otgrad.measures import Sampler
+from otgrad.semidual import SemiDual
+from otgrad.solvers.exact import solve_exact
 
 
 def soft_abs(a: Tensor, lam: float) -> Tensor:
@@ -90,13 +88,13 @@ def quadrature(instance: Instance) -> Tensor:
 
 
 def solved_frozen_dual(instance: Instance, theta_0: Tensor, theta: Tensor, lam: float) -> Tensor:
-    """Compute what `frozen_dual` states from the definitions: psi* by `solve_pool`, F by `semidual.objective`.
+    """Compute what `frozen_dual` states from the definitions: psi* by `solve_exact`, F by `SemiDual.value`.
 
     At lam == 0 psi* is the closed form's, since the exact solver stops at a duality gap of 1e-4 there.
     """
-    z, target = quadrature(instance), instance.target
-    psi = solve_pool(z - theta_0, None, target.y, target.nu, lam).psi if lam > 0 else optimal_psi(instance, theta_0)
-    return torch.stack([objective(z - point, target, psi, lam, Cost())[0] for point in theta])
+    z, semidual = quadrature(instance), SemiDual(instance.target, lam)
+    psi = solve_exact(z - theta_0, None, semidual).psi if lam > 0 else optimal_psi(instance, theta_0)
+    return torch.stack([semidual.value(z - point, psi)[0] for point in theta])
 
 
 def dilation_cost(theta: Tensor, lam: float) -> Tensor:
@@ -110,13 +108,14 @@ def dilation_derivative(theta: Tensor, lam: float) -> Tensor:
 
 
 def solved_dilation(theta: float, lam: float) -> tuple[float, float]:
-    """Compute cost and derivative from the definitions: psi* by `solve_pool`, the slope by the gradient formula.
+    """Compute cost and derivative from the definitions: psi* by `solve_exact`, the slope by the gradient formula.
 
     At lam == 0 the value is a lower bound, by 1e-4 of it at most, and the slope at 0 that of one side.
     """
     z = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)  # the latent points, and the atoms
-    solution = solve_pool(theta * z, None, z, None, lam)
-    _, gradients = x_grad(theta * z, DiscreteMeasure.from_atoms(z), solution.psi, lam, Cost())
+    semidual = SemiDual.of(z, None, lam)
+    solution = solve_exact(theta * z, None, semidual)
+    _, gradients = semidual.x_grad(theta * z, solution.psi)
     return solution.value, float((z * gradients).mean())
 
 

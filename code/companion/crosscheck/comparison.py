@@ -29,16 +29,15 @@ import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
-from otgrad.ctransform import assignment
 from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import objective
-from otgrad.solvers.exact import solve_pool
+from otgrad.semidual import SemiDual
+from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.solution import Solution
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step, cost_spread
 
 EXACT = 1e-6  # units of the cost; both solvers stop at marginal errors of 1e-10 or less; 1e-9 was the worst seen
 ROUNDING = 1e-9  # units of the cost; POT's network simplex is exact but for rounding
-HARD_GAP = 1e-3  # relative; solve_pool stops at 1e-4 for lam == 0
+HARD_GAP = 1e-3  # relative; solve_exact stops at 1e-4 for lam == 0
 # Relative gaps at which the stochastic solvers end, POT's and ours, at lam > 0 and at lam == 0, where F is not smooth.
 # Worst of 25 seeds and of image samples from sharp to collapsed: POT's 8e-3 and 2.5e-2, ours 1.3e-2 and 5e-2.
 # (If all samples are black, ours ends at 1.4e-1 for lam == 0: 200 equal points move one atom at a time.)
@@ -77,11 +76,11 @@ class Instance:
 
     def value(self, psi: Tensor, lam: float) -> float:
         """F(psi) on the pool, in units of the cost."""
-        return float(objective(self.x, self.target, psi, lam, self.cost, self.w)[0])
+        return float(SemiDual(self.target, lam, self.cost).value(self.x, psi, self.w)[0])
 
     def solve(self, lam: float) -> Solution:
         """Our exact solver."""
-        return solve_pool(self.x, self.w, self.y, self.nu, lam, self.cost)
+        return solve_exact(self.x, self.w, SemiDual(self.target, lam, self.cost))
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def entropic_checks(instance: Instance, lam: float, ours: Solution) -> tuple[lis
     """
     stable = ["sinkhorn_log", "sinkhorn"] if instance.matrix.max() / lam < MAX_EXPONENT else ["sinkhorn_log"]
     runs = [pot_sinkhorn(instance, lam, method)[:2] for method in stable]
-    our_plan = instance.w[:, None] * assignment(instance.x, instance.target, ours.psi, lam, instance.cost)
+    our_plan = instance.w[:, None] * SemiDual(instance.target, lam, instance.cost).assignment(instance.x, ours.psi)
     values = [plan_value(instance, lam, plan) for _, plan in runs]
     return [
         _worst(instance.name, lam, "potential", ours.psi.numpy(), [psi.numpy() for psi, _ in runs]),
@@ -203,12 +202,13 @@ def relative_gap(optimum: float, value: float) -> float:
 def stochastic_trace(instance: Instance, lam: float, optimum: float, seed: int) -> Iterator[tuple[int, float]]:
     """Yield (pass, relative dual gap) of our stochastic solver's average; default step rule, from psi = 0."""
     generator = torch.Generator().manual_seed(seed)
+    semidual = SemiDual(instance.target, lam, instance.cost)
     passes, steps = (PASSES, STEPS_PER_PASS) if lam > 0 else (HARD_PASSES, HARD_STEPS_PER_PASS)
     state, batch = AsgdState.zeros(instance.target), -(-len(instance.w) // steps)
     for k in range(1, passes + 1):
         for _ in range(steps):
             rows = torch.multinomial(instance.w, batch, replacement=True, generator=generator)
-            asgd_step(state, instance.x[rows], instance.target, lam, instance.cost, StepRule())
+            asgd_step(instance.x[rows], semidual, state=state, rule=StepRule())
         if k in recorded_passes(passes):
             yield k, relative_gap(optimum, instance.value(state.average, lam))
 

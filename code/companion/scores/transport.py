@@ -8,8 +8,8 @@ from torch import Tensor
 
 from companion.scores.points import check_sets, check_sizes
 from otgrad.costs import Cost
-from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.certified import solve_fixed_source
+from otgrad.semidual import SemiDual
+from otgrad.solvers.certified import solve_certified
 
 GAP = 0.01  # relative, certified, at which OT_c^lam is solved
 DIVERGENCE_GAP = 1e-3  # of the divergence's three terms, which nearly cancel
@@ -70,8 +70,8 @@ def transport_cost(x: Tensor, y: Tensor, lam: float, cost: Cost, tol: float = GA
         FloatingPointError: if an entry is not finite.
     """
     check_sets(1, x=x, y=y)
-    found = solve_fixed_source(x, DiscreteMeasure.from_atoms(y), lam, cost, tol=tol)
-    return Certified(found.value, found.gap * abs(found.value))
+    found = solve_certified(x, None, SemiDual.of(y, None, lam, cost), tol=tol)
+    return Certified(found.value, found.relative_gap * abs(found.value))
 
 
 def sinkhorn_divergence(x: Tensor, y: Tensor, lam: float, cost: Cost) -> Certified:

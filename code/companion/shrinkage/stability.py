@@ -20,7 +20,7 @@ from companion.scores.transport import exact_w2
 from otgrad.costs import Cost
 from otgrad.ctransform import heights
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.semidual import marginal_error, objective
+from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 JUDGED = 1000  # samples, and held-out images, of W2
@@ -70,7 +70,7 @@ def follow(config: StabilityConfig, y: Tensor, held_out: Tensor, shape: tuple[in
     problem = _problem(config, y)
     generator = make_generator("mlp", shape, config.seed)
     optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr_theta)
-    rng, state = torch.Generator().manual_seed(config.seed + 3_000_003), AsgdState.zeros(problem.target)
+    rng, state = torch.Generator().manual_seed(config.seed + 3_000_003), AsgdState.zeros(problem.semidual.law)
     given = config.rule(), config.inner_steps, config.batch_size, rng
     course = islice(algorithm1(generator, problem, state, optimizer, *given), config.outer_steps)
     values, psi = [], state.average
@@ -90,13 +90,13 @@ def swing(values: list[float]) -> float:
 
 def _problem(config: StabilityConfig, y: Tensor) -> Problem:
     target = DiscreteMeasure.from_atoms(y[: config.n_train])
-    return Problem(Uniform(LATENT_DIM), target, Cost().normalized(target.y, target.nu), config.lam)
+    return Problem(Uniform(LATENT_DIM), SemiDual(target, config.lam, Cost().normalized(target.y, target.nu)))
 
 
 def judge_psi(x: Tensor, problem: Problem, psi: Tensor) -> dict[str, float]:
     """Marginal error of psi (n,) on points x (b, d), and how many of them tie between two atoms, or nearly."""
-    law, lam, cost = problem.target, problem.lam, problem.cost
-    margins = torch.cat([tile.topk(2, dim=1).values.diff(dim=1).abs() for tile, _ in heights(x, law, psi, cost)])
-    error = marginal_error(objective(x, law, psi, lam, cost)[1])
+    tiles = heights(x, problem.semidual.law, psi, problem.semidual.cost)
+    margins = torch.cat([tile.topk(2, dim=1).values.diff(dim=1).abs() for tile, _ in tiles])
+    error = marginal_error(problem.semidual.step(x, psi)[1])
     ties, near = (float((margins < width).double().mean()) for width in (TIE, 1000 * TIE))
     return {"marginal_error": error, "ties": ties, "near_ties": near}

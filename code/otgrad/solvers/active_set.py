@@ -51,18 +51,18 @@ class ActiveSet:
     def collect(cls, pool: Pool, psi: Tensor, margin: float, most: int) -> ActiveSet | None:
         """Find the pairs in one pass; None as soon as there are more than `most`."""
         atoms, costs, counts, total = [], [], [], 0
-        for height, order in heights(pool.x, pool.law, psi, pool.cost):
+        for height, order in heights(pool.x, pool.semidual.law, psi, pool.semidual.cost):
             keep = height > height.amax(dim=1, keepdim=True) - margin
             found = keep.reshape(-1).nonzero().squeeze(1)
             total += len(found)
             if total > most:
                 return None
-            atom = found % pool.law.n
-            height_found = height[found // pool.law.n, atom]
+            atom = found % pool.semidual.law.n
+            height_found = height[found // pool.semidual.law.n, atom]
             atom = atom if order is None else order[atom]
             atoms.append(atom.int())
             costs.append(psi[atom] - height_found)
-            counts.append(torch.bincount(found // pool.law.n, minlength=len(height)))
+            counts.append(torch.bincount(found // pool.semidual.law.n, minlength=len(height)))
         count = torch.cat(counts)
         offsets = torch.cat([count.new_zeros(1), count.cumsum(0)])
         points = torch.repeat_interleave(torch.arange(len(count), dtype=torch.int32, device=count.device), count)
@@ -70,7 +70,7 @@ class ActiveSet:
 
     def plan(self, psi: Tensor, lam: float) -> tuple[float, Tensor, Tensor]:
         """F restricted to the pairs, up to a constant, the marginal p (n,), float64, and each pair's mass."""
-        law, w = self.pool.law, self.pool.w
+        law, w = self.pool.semidual.law, self.pool.w
         mass = (psi / lam + law.nu.log())[self.atoms].sub_(self.costs, alpha=1 / lam)
         top = self._row_reduce(mass, "max")
         mass.sub_(top[self.points]).clamp_(min=LEAST_EXPONENT).exp_()
@@ -81,13 +81,13 @@ class ActiveSet:
 
     def sinkhorn_step(self, psi: Tensor, lam: float) -> Tensor:
         """Move to psi - lam log(p / nu)."""
-        ratio = self.plan(psi, lam)[1] / self.pool.law.nu
+        ratio = self.plan(psi, lam)[1] / self.pool.semidual.law.nu
         return self._inside(psi - lam * ratio.clamp(min=LEAST_FACTOR).log())
 
     def newton_step(self, psi: Tensor, lam: float) -> tuple[Tensor, float]:
         """One step of Newton's method by conjugate gradients; return psi and the L1 error of its marginal."""
         value, p, mass = self.plan(psi, lam)
-        nu = self.pool.law.nu.double()
+        nu = self.pool.semidual.law.nu.double()
         grad = nu - p
         direction = lam * self._solve(grad, p, mass)
         slope = float(grad @ direction)
@@ -100,21 +100,21 @@ class ActiveSet:
 
     def maximise(self, psi: Tensor, error: float) -> Tensor:
         """Maximise from psi with lam decreasing from margin / MARGINS_OF_LAM, until the marginal's error is small."""
-        lam = max(self.pool.lam, self.margin / MARGINS_OF_LAM)
+        lam = max(self.pool.semidual.lam, self.margin / MARGINS_OF_LAM)
         for _ in range(SINKHORN_STEPS):
             psi = self.sinkhorn_step(psi, lam)
         while True:
-            for _ in range(2 if lam > self.pool.lam else NEWTON_STEPS):
+            for _ in range(2 if lam > self.pool.semidual.lam else NEWTON_STEPS):
                 psi, reached = self.newton_step(psi, lam)
                 if reached <= error:
                     break
-            if lam == self.pool.lam:
+            if lam == self.pool.semidual.lam:
                 return psi
-            lam = max(self.pool.lam, lam / 2)
+            lam = max(self.pool.semidual.lam, lam / 2)
 
     def _solve(self, grad: Tensor, p: Tensor, mass: Tensor) -> Tensor:
         """Solve (diag(max(p, LEAST_CURVATURE nu)) - P^T W^-1 P) v = grad roughly; P the plan, W its row masses."""
-        diagonal = torch.maximum(p, LEAST_CURVATURE * self.pool.law.nu.double())
+        diagonal = torch.maximum(p, LEAST_CURVATURE * self.pool.semidual.law.nu.double())
         v, r = torch.zeros_like(grad), grad.clone()
         z = r / diagonal
         step, size = z.clone(), r @ z
@@ -141,11 +141,11 @@ class ActiveSet:
         to them has no maximum.
         """
         change = psi - self.psi
-        change = change - torch.dot(self.pool.law.nu.to(change.dtype), change)
+        change = change - torch.dot(self.pool.semidual.law.nu.to(change.dtype), change)
         return (self.psi + change.clamp(min=-2 * self.margin, max=self.margin)).to(self.psi.dtype)
 
     def _row_reduce(self, values: Tensor, reduce: str) -> Tensor:
         return torch.segment_reduce(values, reduce, offsets=self.offsets, unsafe=True)
 
     def _on_atoms(self, values: Tensor) -> Tensor:
-        return values.new_zeros(self.pool.law.n).index_add_(0, self.atoms, values).double()
+        return values.new_zeros(self.pool.semidual.law.n).index_add_(0, self.atoms, values).double()

@@ -20,9 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost
-from otgrad.ctransform import psi_step
-from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import cost_spread
 
 LEAST_RATIO = 1e-3  # of p_j / nu_j in the logarithm: SAGA's estimate may be negative, and a marginal may underflow
@@ -68,13 +66,11 @@ class BlockRule:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Weighted points and atoms, all masses positive, with lam and the cost."""
+    """Weighted points and a semi-dual, all masses positive."""
 
     x: Tensor
     w: Tensor
-    law: DiscreteMeasure
-    lam: float
-    cost: Cost
+    semidual: SemiDual
 
 
 class BlockAscent:
@@ -104,13 +100,14 @@ class BlockAscent:
     ) -> None:
         """Cut the pool into blocks."""
         self.pool, self.rule, self.generator, self.watch = pool, rule, generator, watch
-        m, nu = len(pool.w), pool.law.nu
+        self.law, self.lam = pool.semidual.law, pool.semidual.lam
+        m, nu = len(pool.w), self.law.nu
         order = torch.randperm(m, generator=generator).to(nu.device)
         self.blocks: tuple[Tensor, ...] = order.chunk(max(1, min(rule.blocks, m // rule.least_rows)))
         self.psi = torch.zeros_like(nu) if start is None else start.to(nu).clone()
         self.average, self.still = self.psi.clone(), start is not None
         self.seen, self.means = nu.new_zeros(len(self.blocks), len(nu)), nu.new_zeros(len(self.blocks))
-        self.spread = cost_spread(pool.x, pool.law, pool.cost)
+        self.spread = cost_spread(pool.x, self.law, pool.semidual.cost)
         if not math.isfinite(self.spread):
             raise FloatingPointError("the cost is not finite: rescale the points")
         self.grad, self.steps, self.passes = torch.zeros_like(nu), 0, 0.0
@@ -120,12 +117,12 @@ class BlockAscent:
     @property
     def value(self) -> float:
         """F(psi) as far as the last visits tell: what to compare a gap to, not a bound."""
-        return float(self.means.sum() + self.pool.law.nu @ self.average)
+        return float(self.means.sum() + self.law.nu @ self.average)
 
     @torch.no_grad()
     def first_pass(self, max_passes: float = math.inf) -> None:
         """Take decreasing steps on pieces of the blocks; with a start, only look at them."""
-        pieces = math.ceil(self.pool.lam / max(self.rule.piece_lam * self.spread, 1e-30))
+        pieces = math.ceil(self.lam / max(self.rule.piece_lam * self.spread, 1e-30))
         for block, rows in enumerate(self.blocks):
             for piece in rows.chunk(1 if self.still else min(pieces, self.rule.most_pieces)):
                 if self.passes >= max_passes:
@@ -140,7 +137,7 @@ class BlockAscent:
                 self._move(marginal, lam, 1 / math.sqrt(1 + self.steps))
                 self._record((self.rule.averaging + 1) / (self.rule.averaging + self.steps))
         self.psi = self.average.clone()
-        self.grad = self.pool.law.nu - self.seen.sum(0)
+        self.grad = self.law.nu - self.seen.sum(0)
 
     @torch.no_grad()
     def next_pass(self, max_passes: float = math.inf) -> None:
@@ -149,9 +146,9 @@ class BlockAscent:
             if self.passes >= max_passes:
                 return
             self._step(block)
-        before, self.grad = self.grad, self.pool.law.nu - self.seen.sum(0)
+        before, self.grad = self.grad, self.law.nu - self.seen.sum(0)
         self._since_join += 1
-        ends = torch.stack([before, self.grad]) / self.pool.law.nu.sqrt()
+        ends = torch.stack([before, self.grad]) / self.law.nu.sqrt()
         agree = float(torch.cosine_similarity(ends[0], ends[1], dim=0)) >= self.rule.agree
         if self.rule.saga and not agree and self._since_join > 1:
             self.join()
@@ -190,19 +187,19 @@ class BlockAscent:
         self.passes += len(rows) / len(pool.w)
         lam, w = self._annealed(), pool.w[rows]
         w = w / w.sum()
-        values, grad = psi_step(pool.x[rows], pool.law, self.psi, lam, pool.cost, w)
-        return torch.dot(w, values), pool.law.nu - grad, lam
+        values, grad = pool.semidual.at(lam).step(pool.x[rows], self.psi, w)
+        return torch.dot(w, values), self.law.nu - grad, lam
 
     def _annealed(self) -> float:
         """L: the statistical error of the points seen so far makes a smaller one pointless."""
         if self.still:
-            return self.pool.lam
+            return self.lam
         m = len(self.pool.w)
-        per_atom, done = self._points / min(m, self.pool.law.n), self._points / m
-        return max(self.pool.lam, self.rule.anneal * self.spread / math.sqrt(per_atom * max(1.0, done / 2)))
+        per_atom, done = self._points / min(m, self.law.n), self._points / m
+        return max(self.lam, self.rule.anneal * self.spread / math.sqrt(per_atom * max(1.0, done / 2)))
 
     def _move(self, marginal: Tensor, lam: float, eta: float) -> None:
-        ratio = (marginal / self.pool.law.nu).clamp_(min=LEAST_RATIO)
+        ratio = (marginal / self.law.nu).clamp_(min=LEAST_RATIO)
         self.psi = self.psi - lam * torch.log1p(eta * (ratio - 1))
         if not bool(torch.isfinite(self.psi).all()):
             raise FloatingPointError("psi is not finite: rescale the points")

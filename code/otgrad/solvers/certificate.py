@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost
-from otgrad.ctransform import psi_step
 from otgrad.kernels.reference import row_tiles
-from otgrad.measures import DiscreteMeasure
-from otgrad.semidual import marginal_error
+from otgrad.semidual import SemiDual, marginal_error
 
 TILE = 4096  # points or atoms taken to float64 at once
 
@@ -35,8 +32,8 @@ class Certified:
 
 
 @torch.no_grad()
-def certify(x: Tensor, w: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost) -> Certified:
-    """Lower psi where the marginal p exceeds nu, and bound OT_c^lam by a plan made of psi's; two calls of psi_step.
+def certify(x: Tensor, w: Tensor, semidual: SemiDual, psi: Tensor) -> Certified:
+    """Lower psi where the marginal p exceeds nu, and bound OT_c^lam by a plan made of psi's; two steps.
 
     Columns of the plan P are scaled by a = min(1, nu / p), leaving A = P diag(a); what is then missing in the rows,
     r, and in the columns, s, each of mass e, is joined by r s^T / e (Altschuler, Weed, Rigollet 2017, Algorithm 2). As
@@ -50,41 +47,40 @@ def certify(x: Tensor, w: Tensor, law: DiscreteMeasure, psi: Tensor, lam: float,
     Args:
         x: points (m, d).
         w: their masses (m,), > 0, summing to 1.
-        law: the atoms, all of positive mass.
+        semidual: the atoms, all of positive mass, lam > 0 and the cost.
         psi: potential (n,).
-        lam: regularisation > 0, in units of the cost.
-        cost: ground cost.
 
     Returns:
         psi' with its bounds.
     """
-    nu, mass = law.nu.double(), w.double()
-    values, grad = psi_step(x, law, psi, lam, cost, w)
+    nu, lam, mass = semidual.law.nu.double(), semidual.lam, w.double()
+    values, grad = semidual.step(x, psi, w)
     p = (nu - grad.double()).clamp(min=0)
     lowered = (psi.double() - lam * (p / nu).clamp(min=1).log()).to(psi.dtype)
     columns = torch.minimum(p, nu)
     upper = float(mass @ values.double() + columns @ lowered.double())
-    lowered_values, grad = psi_step(x, law, lowered, lam, cost, w)
+    lowered_values, grad = semidual.step(x, lowered, w)
     rows = mass * ((values.double() - lowered_values.double()) / lam).clamp(max=0).exp()
     r, s = mass - rows, nu - columns
-    upper += _joined(x, mass, r, law, s, lam, cost) - float(r @ values.double())
+    upper += _joined(x, mass, r, semidual, s) - float(r @ values.double())
     value = float(mass @ lowered_values.double() + nu @ lowered.double())
     return Certified(lowered, value, upper, marginal_error(grad))
 
 
-def _joined(x: Tensor, w: Tensor, r: Tensor, law: DiscreteMeasure, s: Tensor, lam: float, cost: Cost) -> float:
+def _joined(x: Tensor, w: Tensor, r: Tensor, semidual: SemiDual, s: Tensor) -> float:
     """Cost of the product plan r s^T / e with its entropy, and the entropy of mixing it with the rest."""
     e = float(s.sum())
     if e <= 0 or float(r.sum()) <= 0:
         return 0.0
     r, s = r / r.sum(), s / e  # the two masses agree up to rounding
-    divergence = torch.special.xlogy(r, r / w).sum() + torch.special.xlogy(s, s / law.nu).sum()
+    divergence = torch.special.xlogy(r, r / w).sum() + torch.special.xlogy(s, s / semidual.law.nu).sum()
     mixing = -(1 - e) * math.log1p(-e) if e < 1 else 0.0
-    return e * _product_cost(x, r, law, s, cost) + lam * (e * float(divergence) + mixing)
+    return e * _product_cost(x, r, semidual, s) + semidual.lam * (e * float(divergence) + mixing)
 
 
-def _product_cost(x: Tensor, r: Tensor, law: DiscreteMeasure, s: Tensor, cost: Cost) -> float:
+def _product_cost(x: Tensor, r: Tensor, semidual: SemiDual, s: Tensor) -> float:
     """r^T c s (r and s of mass 1, float64), for p = 2 from the atoms' mean and variance."""
+    law, cost = semidual.law, semidual.cost
     if cost.p != 2:
         y = law.points
         return float(sum(r[t] @ cost.matrix(x[t], y).double() @ s for t in row_tiles(len(r), law.n)))

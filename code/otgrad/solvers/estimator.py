@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 from tqdm.auto import trange
 
-from otgrad import checks, ctransform
+from otgrad import checks
 from otgrad.costs import Cost
 from otgrad.measures import Sampler
-from otgrad.semidual import marginal_error, objective
+from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers import solver_state
 from otgrad.solvers.atoms import OnAtoms, moved
 from otgrad.solvers.solver_state import Solved
@@ -79,6 +80,11 @@ class SemiDiscreteOT(OnAtoms):
             self._solved = Solved(AsgdState.zeros(self.target))
 
     @property
+    def semidual(self) -> SemiDual:
+        """F, of the atoms and masses as they now are, without a graph."""
+        return SemiDual(self.target, self.lam, self.cost)
+
+    @property
     def converged(self) -> bool | None:
         """Whether the last fit met its tol; None without one."""
         return self._solved.converged
@@ -127,9 +133,9 @@ class SemiDiscreteOT(OnAtoms):
             self._solved = Solved(asgd, held_out.clone(), None if least is None else False)
         error = 0.0
         for step in trange(1, max_iter + 1, disable=not progress, desc="psi", leave=False):
-            asgd_step(asgd, self._draw(sampler, batch_size, generator), self.target, self.lam, self.cost, self.rule)
+            asgd_step(self._draw(sampler, batch_size, generator), self.semidual, state=asgd, rule=self.rule)
             if least is not None and (step % CHECK_EVERY == 0 or step == max_iter):
-                error = self._held_out_error()
+                error = marginal_error(self.semidual.step(held_out, self.psi)[1])
                 self._solved.converged = error <= least
                 if self._solved.converged:
                     break
@@ -150,22 +156,22 @@ class SemiDiscreteOT(OnAtoms):
         points = self._solved.held_out if x is None else self._check(x, 1)
         if points is None:
             raise RuntimeError("value() needs fit() first, or points: value(x)")
-        return float(objective(points, self.target, self.psi, self.lam, self.cost)[0])
+        return float(self.semidual.value(points, self.psi)[0])
 
     def c_transform(self, x: Tensor) -> Tensor:
         """Compute psi^{c,lam}(x) (b,), in units of the cost; differentiable as `loss` is."""
-        return self._transform(self._check(x), *self.live())
+        return self.semidual.fixed_psi(self._check(x), self.psi, *self.live())
 
     def assign(self, x: Tensor) -> Tensor:
         """Compute the assignment pi_j(x) (b, n); rows sum to 1; one-hot at lam = 0."""
-        return ctransform.assignment(self._check(x), self.live_law(), self.psi, self.lam, self.cost)
+        return replace(self.semidual, law=self.live_law()).assignment(self._check(x), self.psi)
 
     def barycentric_map(self, x: Tensor) -> Tensor:
         """Compute sum_j pi_j(x) y_j (b, d): where the plan sends x on average."""
         x = self._check(x)
         if len(x) == 0:
             return torch.zeros_like(x)
-        return ctransform.barycentric_map(x, self.live_law(), self.psi, self.lam, self.cost)
+        return replace(self.semidual, law=self.live_law()).barycentric_map(x, self.psi)
 
     def loss(self, x: Tensor) -> Tensor:
         """Compute `mean psi^{c,lam}(x) + <nu, psi>`: a scalar whose gradient in x is Algorithm 1's, psi held fixed.
@@ -179,7 +185,8 @@ class SemiDiscreteOT(OnAtoms):
         atom j, of mean 0 at the optimum.
         """
         x, (y, nu) = self._check(x, 1), self.live()
-        return self._transform(x, y, nu).mean() + torch.dot(self.target.nu if nu is None else nu, self.psi)
+        mean = self.semidual.fixed_psi(x, self.psi, y, nu).mean()
+        return mean + torch.dot(self.target.nu if nu is None else nu, self.psi)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the loss."""
@@ -204,7 +211,7 @@ class SemiDiscreteOT(OnAtoms):
             ValueError: if it was made for another number of atoms, lam or cost, or is no such state.
         """
         with torch.inference_mode(False), torch.no_grad():
-            self._solved = solver_state.read(state_dict, self.target, self.lam, self.cost)
+            self._solved = solver_state.read(state_dict, self.semidual)
             for name, value in self.named_parameters():
                 if name in state_dict:
                     value.copy_(state_dict[name])
@@ -227,14 +234,6 @@ class SemiDiscreteOT(OnAtoms):
         super()._apply(fn, recurse)
         self._solved = self._solved.moved(lambda t: moved(t, fn).to(self.target.nu.dtype))
         return self
-
-    def _transform(self, x: Tensor, y: Tensor | None, nu: Tensor | None) -> Tensor:
-        return ctransform.c_transform_fixed_psi(x, self.target, self.psi, self.lam, self.cost, y, nu)
-
-    def _held_out_error(self) -> float:
-        assert self._solved.held_out is not None
-        grad = objective(self._solved.held_out, self.target, self.psi, self.lam, self.cost)[1]
-        return marginal_error(grad)
 
     def _draw(self, sampler: Sampler, batch_size: int, generator: torch.Generator | None) -> Tensor:
         x = self._check(sampler(batch_size, generator), 1).detach()

@@ -7,6 +7,7 @@ to its target. Independent of POT.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor
 from otgrad import checks
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.solution import Solution
+from otgrad.semidual import SemiDual
+from otgrad.solvers.solution import Solution, size
 
 LAM_DECREASE = 4.0  # factor between two stages: Newton then needs a handful of steps per stage
 MAX_NEWTON_STEPS = 200  # per stage
@@ -29,15 +31,7 @@ PoolSolution = Solution  # its name before version 0.2.0, for whoever says it in
 
 
 @torch.no_grad()
-def solve_pool(
-    x: Any,
-    weights: Any,
-    y: Any,
-    nu: Any,
-    lam: float,
-    cost: str | float | Cost = "sqeuclidean",
-    tol: float = 1e-10,
-) -> Solution:
+def solve_exact(x: Any, weights: Any, semidual: SemiDual, *, tol: float = 1e-10) -> Solution:
     """Maximise `F(psi) = sum_i w_i psi^{c,lam}(x_i) + <nu, psi>` exactly.
 
     At lam == 0 the maximiser is not unique and F not smooth: lam is decreased until the
@@ -47,26 +41,38 @@ def solve_pool(
     Args:
         x: pool (b, d), a tensor or an array.
         weights: its masses (b,), or None for uniform.
-        y: atoms (n, d), a tensor or an array.
-        nu: their masses (n,), zeros allowed, or None for uniform.
-        lam: regularisation >= 0, in units of the cost.
-        cost: ground cost.
+        semidual: the data law of n atoms, which may have no mass, lam >= 0 and the cost.
         tol: L1 error of the marginals at which to stop (lam > 0), or 1e-14 spread(c) / lam, its rounding, if larger.
 
     Returns:
-        the solution, float64 on the device of y; its gap is in units of the cost, its work the linear systems solved.
+        the solution, float64 on the device of y; its work is the linear systems solved.
 
     Raises:
-        ValueError: on bad shapes, masses or lam.
+        ValueError: on bad shapes, masses or tol.
         FloatingPointError: if points are so far apart that their cost overflows.
         RuntimeError: if Newton's method does not reach tol.
     """
-    lam, tol = checks.number("lam", lam), checks.number("tol", tol)
+    law = semidual.law.now
+    target = _law("y", law.points, "nu", law.nu)
+    return _solve(_law("x", x, "weights", weights), replace(semidual, law=target), tol)
+
+
+@torch.no_grad()
+def solve_pool(
+    x: Any, weights: Any, y: Any, nu: Any, lam: float, cost: str | float | Cost = "sqeuclidean", tol: float = 1e-10
+) -> Solution:
+    """Do the same for arrays or tensors of atoms y (n, d) and masses nu (n,): `solve_exact` before version 0.2.0."""
     source, target = _law("x", x, "weights", weights), _law("y", y, "nu", nu)
+    return _solve(source, SemiDual(target, lam, Cost.from_name(cost)), tol)
+
+
+def _solve(source: DiscreteMeasure, semidual: SemiDual, tol: float) -> Solution:
+    """Solve between two laws in float64."""
+    target, lam, tol = semidual.law, semidual.lam, checks.number("tol", tol)
     if source.y.shape[1] != target.y.shape[1] or source.y.device != target.y.device:
         found = (f"{source.y.shape[1]} wide on {source.y.device}", f"{target.y.shape[1]} on {target.y.device}")
         raise ValueError(f"x is {found[0]} and y {found[1]}: give points of one space")
-    matrix = Cost.from_name(cost).matrix(source.positive.y, target.positive.y)
+    matrix = semidual.cost.matrix(source.positive.y, target.positive.y)
     if not bool(torch.isfinite(matrix).all()):
         raise FloatingPointError("the cost is not finite: rescale the points, or lower the step on theta")
     pair = _Pair(matrix, source.positive.nu, target.positive.nu)
@@ -80,7 +86,7 @@ def solve_pool(
         gap -= lam * math.log(float(pair.nu.min()))  # the entropy of a plan is at most that
     full = torch.zeros(target.n, dtype=torch.float64, device=target.y.device)
     full[target.nu > 0] = psi
-    return Solution(target.center(full), value, gap, error, steps, True)
+    return Solution(target.center(full), value, gap, gap / size(value, pair.spread), error, steps, True)
 
 
 def _law(points: str, x: Any, masses: str, weights: Any) -> DiscreteMeasure:
@@ -147,7 +153,7 @@ class _Pair:
             else:
                 u, damping = moved, damping / 10 if damping > 1e-9 else 0.0
         error = float(self.semidual(u, lam)[1].abs().sum())
-        raise RuntimeError(f"solve_pool: marginal error {error:.1e} > {tol:.1e} at lam = {lam:.3g}; raise lam or tol")
+        raise RuntimeError(f"solve_exact: marginal error {error:.1e} > {tol:.1e} at lam = {lam:.3g}; raise lam or tol")
 
     def newton_direction(self, u: Tensor, grad: Tensor, lam: float, damping: float) -> Tensor:
         """Solve (diag(p) - P^T W P + nu nu^T + damping diag(nu)) du = lam grad; nu nu^T fixes the gauge."""
@@ -159,7 +165,7 @@ class _Pair:
             if int(info) == 0:
                 return lam * torch.cholesky_solve(grad[:, None], factor).squeeze(1)
             damping = max(10 * damping, 1e-14)
-        raise RuntimeError(f"solve_pool: the Newton system is singular at lam = {lam:.3g}; raise lam")
+        raise RuntimeError(f"solve_exact: the Newton system is singular at lam = {lam:.3g}; raise lam")
 
     def line_search(self, u: Tensor, du: Tensor, value: float, grad: Tensor, lam: float) -> Tensor | None:
         """Halve the step until F rises (Armijo) or, at rounding level, until the gradient shrinks."""
@@ -187,7 +193,7 @@ class _Pair:
                 return psi, steps, gap
         if gap <= UNREGULARISED_GAP * bound:
             return psi, steps, gap
-        raise RuntimeError(f"solve_pool: duality gap {gap:.1e} at lam = 0 stays above {UNREGULARISED_GAP} of the value")
+        raise RuntimeError(f"solve_exact: duality gap {gap:.1e} at lam = 0 is above {UNREGULARISED_GAP} of the value")
 
     def rounded_cost(self, psi: Tensor, lam: float) -> float:
         """Cost of psi's plan rounded to both marginals (Altschuler, Weed, Rigollet 2017, Algorithm 2)."""

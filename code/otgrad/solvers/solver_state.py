@@ -12,7 +12,7 @@ from torch import Tensor
 
 from otgrad import checks
 from otgrad.costs import Cost
-from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState
 
 NEEDED = ("psi", "average", "k", "spread", "lam", "p", "scale")  # of a state; held_out and converged may be missing
@@ -47,7 +47,7 @@ class Solved:
         }
 
 
-def read(state: Mapping[str, Any], target: DiscreteMeasure, lam: float, cost: Cost) -> Solved:
+def read(state: Mapping[str, Any], semidual: SemiDual) -> Solved:
     """Read what `written` has returned, perhaps as tensors throughout.
 
     Raises:
@@ -58,7 +58,8 @@ def read(state: Mapping[str, Any], target: DiscreteMeasure, lam: float, cost: Co
         raise ValueError(f"the state lacks {', '.join(missing)}: give what state_dict() returned")
     given = {"n": len(checks.array("psi", state["psi"]).reshape(-1))}
     given |= {key: checks.number(key, state[key]) for key in ("lam", "p", "scale")}
-    for key, own in {"n": target.n, "lam": lam, "p": cost.p, "scale": cost.scale}.items():
+    target, cost = semidual.law, semidual.cost
+    for key, own in {"n": target.n, "lam": semidual.lam, "p": cost.p, "scale": cost.scale}.items():
         if not math.isclose(given[key], own, rel_tol=0 if key == "n" else 1e-6):
             raise ValueError(f"state has {key} = {given[key]}, this solver {key} = {own}: build it alike")
     psi, average = (checks.potential(key, state[key], target.n, target.nu) for key in ("psi", "average"))

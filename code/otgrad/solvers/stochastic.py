@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
-from otgrad.ctransform import psi_step
 from otgrad.measures import DiscreteMeasure
 from otgrad.pairs import without_autocast
+from otgrad.semidual import SemiDual
 
 SPREAD_ATOMS = 1024  # on which the spread is measured
 SPREAD_FRACTION = 0.3  # of the spread S; 0.1 is slower, 1 too noisy (MNIST, lam = 0 and 0.001)
@@ -103,7 +103,7 @@ class AsgdState:
         return AsgdState(self.average.clone(), self.average.clone())
 
 
-def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, cost: Cost, rule: StepRule) -> Tensor:
+def asgd_step(x: Tensor, semidual: SemiDual, *, state: AsgdState, rule: StepRule) -> Tensor:
     """Move `state` by one step on the batch x (b, d), in place.
 
     Returns:
@@ -114,13 +114,14 @@ def asgd_step(state: AsgdState, x: Tensor, target: DiscreteMeasure, lam: float, 
         FloatingPointError: if psi is no longer finite; on a GPU, which would have to be waited for, call `check_psi`.
     """
     if (rule.kind == "scaled" or rule.anneal > 0) and isinstance(state.spread, float) and state.spread == 0:
-        spread = _spread(x, target, cost)
+        spread = _spread(x, semidual.law, semidual.cost)
         state.spread = spread if spread.is_cuda else float(spread)
     if rule.anneal > 0:
-        lam = max(lam, rule.anneal * float(state.spread) / math.sqrt((state.k + 1) * len(x) / target.positive.size))
-    _, grad = psi_step(x, target, state.psi, lam, cost)
+        noise = rule.anneal * float(state.spread) / math.sqrt((state.k + 1) * len(x) / semidual.law.positive.size)
+        semidual = semidual.at(noise) if semidual.lam < noise < math.inf else semidual
+    _, grad = semidual.step(x, state.psi)
     state.k += 1
-    state.psi += _increment(grad, target, lam, rule, state, len(x))
+    state.psi += _increment(grad, semidual, rule, state, len(x))
     if not state.psi.is_cuda:
         check_psi(state, rule, x)
     if rule.averaging is None:
@@ -142,18 +143,12 @@ def check_psi(state: AsgdState, rule: StepRule, x: Tensor | None = None) -> None
 
 
 def asgd_round(
-    state: AsgdState,
-    draw: Callable[[], Tensor],
-    steps: int,
-    target: DiscreteMeasure,
-    lam: float,
-    cost: Cost,
-    rule: StepRule,
+    draw: Callable[[], Tensor], semidual: SemiDual, *, state: AsgdState, steps: int, rule: StepRule
 ) -> AsgdState:
     """Take `steps` steps on fresh batches x = draw() (b, d), warm-started from the average; return the new state."""
     state = state.restarted()
     for _ in range(steps):
-        asgd_step(state, draw(), target, lam, cost, rule)
+        asgd_step(draw(), semidual, state=state, rule=rule)
     return state
 
 
@@ -175,10 +170,10 @@ def _spread(x: Tensor, target: DiscreteMeasure, cost: Cost) -> Tensor:
     return variance.sqrt().mean()
 
 
-def _increment(grad: Tensor, target: DiscreteMeasure, lam: float, rule: StepRule, state: AsgdState, b: int) -> Tensor:
+def _increment(grad: Tensor, semidual: SemiDual, rule: StepRule, state: AsgdState, b: int) -> Tensor:
     if rule.kind == "plain":
         return rule.c / state.k**rule.power * grad
-    per_mass = target.per_mass
+    lam, per_mass = semidual.lam, semidual.law.per_mass
     if rule.kind == "scaled":
         noise_step = SPREAD_FRACTION * state.spread * (per_mass.clamp(max=b) * per_mass).sqrt()
         return rule.c / state.k**rule.power * torch.maximum(lam * per_mass, noise_step) * grad

@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
-from otgrad.ctransform import x_grad
-from otgrad.measures import DiscreteMeasure
+from otgrad.semidual import SemiDual
 
 
 class SelfTerm:
@@ -44,7 +43,7 @@ class SelfTerm:
             lam: regularisation >= 0, in units of the cost.
             cost: ground cost.
         """
-        values, grads = x_grad(x, DiscreteMeasure.from_atoms(self.samples), self.psi, lam, cost)
+        values, grads = SemiDual.of(self.samples, None, lam, cost).x_grad(x, self.psi)
         m = len(self.samples)
         kept, start = x[-m:], self.next
         places = torch.arange(start, start + len(kept), device=x.device) % m
