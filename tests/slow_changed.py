@@ -22,8 +22,10 @@ TESTS = ROOT / "tests"
 PASSED = TESTS / "slow-passed.json"
 OPTIONS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
 FOLDERS = [ROOT / name for name in ("code", *OPTIONS["pythonpath"])]
-WORKFLOW = ("Snakefile", "code", "config", "paper", "profiles", "figures/reference", "tests/equations")
+EQUATIONS = ("tests/equations", "tests/instances.py")
+WORKFLOW = ("Snakefile", "code", "config", "paper", "profiles", "figures/reference", *EQUATIONS)
 ALWAYS = ("pyproject.toml", "requirements.lock", "tests/conftest.py", "code/otgrad/__init__.py")
+ALWAYS += ("code/companion/__init__.py", "code/companion/common/compiler.py")
 FIXTURES = re.compile(r"\b(finished|project|copy_project|run_snakemake)\b")
 
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import NullFormatter
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
 
 OURS = {"otgrad", "otgrad fixed source", "otgrad fixed source, certified", "otgrad estimator"}
 STEP_ARMS = {  # of track A: those drawn, and how
@@ -37,7 +38,7 @@ def draw(tables, outputs, stamp_text):
         outputs: figure files.
         stamp_text: processor and threads.
     """
-    rows = {name: style.read(table) for name, table in tables.items()}
+    rows = {name: read_table(table) for name, table in tables.items()}
     fig, axes = plt.subplots(3, 3, figsize=(style.PAGE, 7.2))
     draw_steps(axes[0], rows["a"])
     looks = solver_looks([row["arm"] for row in rows["b"] + rows["c"]])

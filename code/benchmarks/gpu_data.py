@@ -25,7 +25,13 @@ from companion.data.images import DataError, load_npz
 from companion.data.usps import load_usps
 
 # POT's wheel for Python 3.12 has 31 MiB: what it scores is saved and scored afterwards. OTT-JAX 0.6 needs jax < 0.9.
-WHEELS = ("tqdm==4.67.1", "filelock==3.20.0", "flash-sinkhorn==0.4.1", "pykeops==2.3", "keopscore==2.3")
+WHEELS = (
+    *("tqdm==4.67.1", "filelock==3.20.0"),
+    *("flash-sinkhorn==0.4.1", "pykeops==2.3", "keopscore==2.3", "pybind11==3.1.0"),
+    # the kernel's tests, and what they need in their turn
+    *("pytest==9.2.0", "pytest-xdist==3.8.0", "execnet==2.1.2", "iniconfig==2.3.1", "packaging==25.0"),
+    *("pluggy==1.7.0", "pygments==2.21.0"),
+)
 PRESET = Path(__file__).parents[2] / "config/presets/paper.yaml"
 LIMIT = 40 * 2**20  # bytes of wheels
 NEEDED = {

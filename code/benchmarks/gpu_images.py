@@ -27,6 +27,7 @@ from companion.scores.sets import Sets, choose_sets
 from gpu_record import Record
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Uniform
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState, StepRule
 from problems import SIDE, blots
 
@@ -177,7 +178,7 @@ def follow(record: Record, budget: Budget, lam: float) -> dict:
     outer, inner, b = (3, 2, 8) if record.tiny else (budget.outer_steps, budget.inner_steps, budget.batch_size)
     y = place.train[: TINY["n_train"] if record.tiny else PAPER["n_train"]]
     law = DiscreteMeasure.from_atoms(y)
-    problem = Problem(Uniform(LATENT_DIM), law, Cost().normalized(law.y, law.nu), lam)
+    problem = Problem(Uniform(LATENT_DIM), SemiDual(law, lam, Cost().normalized(law.y, law.nu)))
     generator = make_generator("mlp", (SIDE, SIDE), 0).to(record.device)
     fused = record.device == "cuda"
     optimizer = torch.optim.Adam(generator.parameters(), lr=budget.lr_theta, fused=fused)

@@ -2,10 +2,11 @@
 
 python code/benchmarks/gpu_pass.py --out FOLDER [--data gpu-data] [--part 1] [--only a b] [--skip g] [--minutes 9]
 
-Needs Python 3.11, torch 2.11, Triton 3.6, numpy, tqdm and filelock, no network and no Snakemake; `--data` is the folder
-that code/benchmarks/gpu_data.py makes. Run with PYTHONPATH=code where otgrad is not installed. Each stage keeps every
-row at once in FOLDER/tables.json and has seconds of its own; one whose result is there is not run again, one that was
-cut off goes on. `--rehearse` runs all of them at tiny sizes on a CPU, the kernel in Triton's interpreter.
+Needs Python 3.11, torch 2.11, Triton 3.6, numpy, tqdm, filelock, pytest and pytest-xdist, no network and no Snakemake;
+`--data` is the folder that code/benchmarks/gpu_data.py makes. Run with PYTHONPATH=code where otgrad is not installed.
+Each stage keeps every row at once in FOLDER/tables.json and has seconds of its own; one whose result is there is not
+run again, one that was cut off goes on. `--rehearse` runs all of them at tiny sizes on a CPU, the kernel in Triton's
+interpreter.
 """
 
 from __future__ import annotations

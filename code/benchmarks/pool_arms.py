@@ -31,8 +31,7 @@ def fixed_source(problem: Problem, lam: float, parameter: None, clock, certified
     solve_certified(x[:64], None, SemiDual(few, 1.0, cost), tol=None, max_passes=1)  # builds what is built once
     for tol in GAPS if certified else (None,):
         clock.start()
-        target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)
-        semidual = SemiDual(target, lam, cost)
+        semidual = SemiDual(DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255), lam, cost)
         if certified:
             found = solve_certified(x, None, semidual, tol=tol)
             clock(found.psi.numpy, look=True)

@@ -1,180 +1,87 @@
 # How fast the library is beside its peers: uv run --group peers snakemake --cores 1 benchmark. Not part of rule all.
-# Peers that are not installed are named as such in the tables. After TRACK_MINUTES no measurement is
-# begun; what is left out is named.
+# Peers that are not installed are named as such in the tables, and what is left out for want of time.
 TRACKS = "results/tracks"
-TRACK_THREADS = 2
-TRACK_MINUTES = {"a": 16, "b": 30, "c": 10, "c_large": 20, "d": 14}
+RACE = STUDIES["benchmarks"]
+TRAIN, THREADS = {"train": rules.data.output.train}, {"threads": RACE["threads"]}
+LIMITED = "--threads {params.threads} --minutes {params.minutes}"
+TRACK_B = {
+    "b": ("--track b", "Track B: solvers on a fixed source"),
+    "c": ("--track c", "Track C: solvers on a pool smaller than the data"),
+    "c_large": (RACE["c_large"], "Track C: solvers on a pool whose costs take 2 GB"),
+}
+# Every measurement: what it says, its inputs, its outputs by their ends, its parameters, its program in code/benchmarks.
+MEASURED = {
+    "a": (
+        "Track A: one step beside its peers",
+        TRAIN | {"test": rules.data.output.test},
+        {"table": "track_a.csv", "record": "track_a.json"},
+        THREADS | {"minutes": RACE["minutes"]["a"]},
+        f"track_a.py --data {{input.train}} --output {{output.table}} {LIMITED}",
+    )
+}
+MEASURED |= {
+    track: (
+        says,
+        TRAIN,
+        {"table": f"track_{track}.csv", "record": f"track_{track}.json", "curves": f"track_{track}_curves.csv"},
+        {"options": options} | THREADS | {"minutes": RACE["minutes"][track], "cache": f"{TRACKS}/cache"},
+        "track_b.py {params.options} --data {input.train} --output {output.table} --cache {params.cache}" f" {LIMITED}",
+    )
+    for track, (options, says) in TRACK_B.items()
+}
+MEASURED |= {
+    "d": (
+        "Track D: training by the authors' schedules and ours",
+        TRAIN,
+        {"table": "track_d.csv", "record": "track_d.json", "curves": "track_d_curves.csv"},
+        THREADS | {"minutes": RACE["minutes"]["d"]},
+        f"track_d.py --data {{input.train}} --output {{output.table}} {LIMITED}",
+    ),
+    "levers": (
+        "What each lever of the fixed-source solver gains",
+        TRAIN,
+        {"table": "levers.csv"},
+        THREADS,
+        f"ablation.py --data {{input.train}} --out {{output.table}} {RACE['levers']} --threads {{params.threads}}",
+    ),
+    "scaling": (
+        "One law over 1, 2 and 4 processes",
+        TRAIN,
+        {"table": "scaling.csv", "text": "scaling.md"},
+        {},
+        "scaling.py --data {input.train} --output {output.table}",
+    ),
+    "determinism": (
+        "One training on other numbers of threads, kernels and devices",
+        TRAIN,
+        {"table": "determinism.csv"},
+        {"data": lambda wildcards, input: str(Path(input.train).parent)},
+        "determinism.py --data {params.data} --output {output.table}",
+    ),
+}
 
+for _name, (_says, _inputs, _outputs, _params, _program) in MEASURED.items():
 
-rule benchmark_a:
-    input:
-        train=rules.data.output.train,
-        test=rules.data.output.test,
-    output:
-        table=f"{TRACKS}/track_a.csv",
-        record=f"{TRACKS}/track_a.json",
-    log:
-        "logs/benchmark_a.log",
-    benchmark:
-        "results/benchmarks/benchmark_a.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1000  # all cores there are: nothing else runs beside it
-    params:
-        threads=TRACK_THREADS,
-        minutes=TRACK_MINUTES["a"],
-    message:
-        "Track A: one step beside its peers"
-    shell:
-        f"{PYTHON} code/benchmarks/track_a.py --data {{input.train}} --output {{output.table}}"
-        " --threads {params.threads} --minutes {params.minutes} > {log} 2>&1"
-
-
-rule benchmark_b:
-    input:
-        train=rules.data.output.train,
-    output:
-        table=f"{TRACKS}/track_b.csv",
-        record=f"{TRACKS}/track_b.json",
-        curves=f"{TRACKS}/track_b_curves.csv",
-    log:
-        "logs/benchmark_b.log",
-    benchmark:
-        "results/benchmarks/benchmark_b.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1000
-    params:
-        options="--track b",
-        threads=TRACK_THREADS,
-        minutes=TRACK_MINUTES["b"],
-        cache=f"{TRACKS}/cache",
-    message:
-        "Track B: solvers on a fixed source"
-    shell:
-        f"{PYTHON} code/benchmarks/track_b.py {{params.options}} --data {{input.train}}"
-        " --output {output.table} --cache {params.cache} --threads {params.threads} --minutes {params.minutes}"
-        " > {log} 2>&1"
-
-
-use rule benchmark_b as benchmark_c with:
-    output:
-        table=f"{TRACKS}/track_c.csv",
-        record=f"{TRACKS}/track_c.json",
-        curves=f"{TRACKS}/track_c_curves.csv",
-    log:
-        "logs/benchmark_c.log",
-    benchmark:
-        "results/benchmarks/benchmark_c.tsv"
-    params:
-        options="--track c",
-        threads=TRACK_THREADS,
-        minutes=TRACK_MINUTES["c"],
-        cache=f"{TRACKS}/cache",
-    message:
-        "Track C: solvers on a pool smaller than the data"
-
-
-use rule benchmark_b as benchmark_c_large with:
-    output:
-        table=f"{TRACKS}/track_c_large.csv",
-        record=f"{TRACKS}/track_c_large.json",
-        curves=f"{TRACKS}/track_c_large_curves.csv",
-    log:
-        "logs/benchmark_c_large.log",
-    benchmark:
-        "results/benchmarks/benchmark_c_large.tsv"
-    params:
-        options="--track c --pool 8192 --n 60000 --cap 20",
-        threads=TRACK_THREADS,
-        minutes=TRACK_MINUTES["c_large"],
-        cache=f"{TRACKS}/cache",
-    message:
-        "Track C: solvers on a pool whose costs take 2 GB"
-
-
-rule benchmark_d:
-    input:
-        train=rules.data.output.train,
-    output:
-        table=f"{TRACKS}/track_d.csv",
-        record=f"{TRACKS}/track_d.json",
-        curves=f"{TRACKS}/track_d_curves.csv",
-    log:
-        "logs/benchmark_d.log",
-    benchmark:
-        "results/benchmarks/benchmark_d.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1000
-    params:
-        threads=TRACK_THREADS,
-        minutes=TRACK_MINUTES["d"],
-    message:
-        "Track D: training by the authors' schedules and ours"
-    shell:
-        f"{PYTHON} code/benchmarks/track_d.py --data {{input.train}} --output {{output.table}}"
-        " --threads {params.threads} --minutes {params.minutes} > {log} 2>&1"
-
-
-rule benchmark_levers:
-    input:
-        train=rules.data.output.train,
-    output:
-        table=f"{TRACKS}/levers.csv",
-    log:
-        "logs/benchmark_levers.log",
-    benchmark:
-        "results/benchmarks/benchmark_levers.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1000
-    params:
-        threads=TRACK_THREADS,
-    message:
-        "What each lever of the fixed-source solver gains"
-    shell:
-        f"{PYTHON} code/benchmarks/ablation.py --data {{input.train}} --out {{output.table}} --pool 30000"
-        " --n 10000 --threads {params.threads} > {log} 2>&1"
-
-
-rule benchmark_scaling:
-    input:
-        train=rules.data.output.train,
-    output:
-        table=f"{TRACKS}/scaling.csv",
-        text=f"{TRACKS}/scaling.md",
-    log:
-        "logs/benchmark_scaling.log",
-    benchmark:
-        "results/benchmarks/benchmark_scaling.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1000
-    message:
-        "One law over 1, 2 and 4 processes"
-    shell:
-        f"{PYTHON} code/benchmarks/scaling.py --data {{input.train}} --output {{output.table}} > {{log}} 2>&1"
-
-
-rule benchmark_determinism:
-    input:
-        train=rules.data.output.train,
-    output:
-        table=f"{TRACKS}/determinism.csv",
-    log:
-        "logs/benchmark_determinism.log",
-    benchmark:
-        "results/benchmarks/benchmark_determinism.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1000
-    params:
-        data=lambda wildcards, input: str(Path(input.train).parent),
-    message:
-        "One training on other numbers of threads, kernels and devices"
-    shell:
-        f"{PYTHON} code/benchmarks/determinism.py --data {{params.data}} --output {{output.table}} > {{log}} 2>&1"
+    rule:
+        name:
+            f"benchmark_{_name}"
+        input:
+            **_inputs,
+        output:
+            **{key: f"{TRACKS}/{file}" for key, file in _outputs.items()},
+        log:
+            f"logs/benchmark_{_name}.log",
+        benchmark:
+            f"results/benchmarks/benchmark_{_name}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: RACE["claimed_threads"]
+        params:
+            **_params,
+        message:
+            _says
+        shell:
+            f"{PYTHON} code/benchmarks/{_program} > {{log}} 2>&1"
 
 
 rule benchmark:
@@ -196,7 +103,7 @@ rule benchmark:
     conda:
         ENVIRONMENT
     params:
-        stamp=f"{TRACK_THREADS} threads",
+        stamp=f"{RACE['threads']} threads",
     message:
         "Draw {output[0]}"
     script:

@@ -64,10 +64,9 @@ def warm_psi(problem: Problem, lam: float, steps: int = 3) -> np.ndarray:
     if problem.n > 100_000:
         return (lam * np.random.default_rng(0).standard_normal(problem.n)).astype(np.float32)
     target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)
-    semidual = SemiDual(target, lam, Cost(scale=problem.scale))
     state, points = AsgdState.zeros(target), torch.from_numpy(problem.x[:64])
     for _ in range(steps):
-        asgd_step(points, semidual, state=state, rule=StepRule())
+        asgd_step(points, SemiDual(target, lam, Cost(scale=problem.scale)), state=state, rule=StepRule())
     return target.center(state.average).numpy()
 
 

@@ -19,6 +19,7 @@ from companion.algorithms.networks import LATENT_DIM, make_generator
 from otgrad import ctransform
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Uniform
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_step
 from problems import SIDE, Problem
 from solver_arms import Clock, Done
@@ -63,7 +64,7 @@ class Training:
     def __init__(self, problem: Problem, lam: float, schedule: Schedule, seed: int) -> None:
         """Build the network, the same for every schedule, and the law of the data."""
         target = DiscreteMeasure.from_atoms(torch.from_numpy(problem.y), unit=1 / 255)
-        self.task = ot.Problem(Uniform(LATENT_DIM), target, Cost(scale=problem.scale), lam)
+        self.task = ot.Problem(Uniform(LATENT_DIM), SemiDual(target, lam, Cost(scale=problem.scale)))
         self.generator, self.schedule = make_generator("mlp", (SIDE, SIDE), seed), schedule
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=schedule.lr_theta)
         self.rng, self.state = torch.Generator().manual_seed(seed), AsgdState.zeros(target)
@@ -85,7 +86,7 @@ class Training:
     def outer_step(self) -> None:
         """Take a round of inner steps, then one on theta: ot.algorithm1's, but for what the schedule changes."""
         if self.schedule.carry == "nothing":
-            self.state = AsgdState.zeros(self.task.target)
+            self.state = AsgdState.zeros(self.task.semidual.law)
         elif self.schedule.carry == "average":
             self.state = self.state.restarted()
         for _ in range(self.schedule.inner_steps):
@@ -110,8 +111,9 @@ def autograd_psi_step(x, target, psi, lam, cost, weights=None):
 def use_autograd(training: Training) -> None:
     """Put autograd in the kernels' place, in this process, on float32 atoms."""
     ctransform.psi_step, ctransform.c_transform_fixed_psi = autograd_psi_step, ctransform.c_transform
-    target = DiscreteMeasure.from_atoms(training.task.target.points)
-    training.task = ot.Problem(training.task.latent, target, training.task.cost, training.task.lam)
+    semidual = training.task.semidual
+    semidual = replace(semidual, law=DiscreteMeasure.from_atoms(semidual.law.points))
+    training.task = replace(training.task, semidual=semidual)
 
 
 _state: dict[str, Training] = {}

@@ -1,46 +1,41 @@
-# Every figure: its paper, the script that draws it, its inputs by the names the script uses, its parameters.
+# Every figure: the script that draws it, its inputs by the names the script uses, its parameters.
 DATASET, CLASSIFIER = {"dataset": rules.data.output.record}, {"classifier": rules.classifier.output.record}
 PRESET_NAME = {"preset": SETTINGS.preset}
 SWEPT, PLANE = rules.counterexample_tables.output, rules.train_planar.output
 PICTURED = PRESET_NAME | {"runs": {name: TOLD[name] for name in FIRST}}
-DRAWN = [
-    ("figure1", "Paper A", "counterexample/draw_figure1.py", {"table": rules.figure1_table.output.figure1}, {}),
+OF_PAPER_A = [
+    ("figure1", "counterexample/draw_figure1.py", {"table": rules.figure1_table.output.figure1}, {}),
     *[
-        (f"counterexample_{part}", "Paper A", "counterexample/draw_counterexample.py", {"table": path}, {"part": part})
+        (f"counterexample_{part}", "counterexample/draw_counterexample.py", {"table": path}, {"part": part})
         for part, path in SWEPT.items()
     ],
-    ("theory", "Paper A", "counterexample/draw_theory.py", dict(rules.theory_table.output.items()), {}),
+    ("theory", "counterexample/draw_theory.py", dict(rules.theory_table.output.items()), {}),
     (
         "crosscheck",
-        "Paper A",
         "crosscheck/draw_crosscheck.py",
         {name: rules.crosscheck_table.output[name] for name in ("potentials", "trace")} | DATASET,
         PRESET_NAME,
     ),
     (
         "figure2",
-        "Paper A",
         "images/draw_figure2.py",
         each(rules.train_ot.output, {"samples": "samples", "logs": "log"}, run=FIGURE2_RUNS) | DATASET,
         PRESET_NAME | {"runs": FIGURE2_RUNS},
     ),
     (
         "training",
-        "Paper A",
         "images/draw_training.py",
         each(rules.train_ot.output, {"logs": "log"}, run=FIRST_RUNS) | DATASET,
         PRESET_NAME | {"runs": FIRST_RUNS},
     ),
     (
         "tradeoff",
-        "Paper A",
         "scores/draw_tradeoff.py",
         {"table": rules.evaluation.output.table, "pictures": FIRST_PICTURES} | CLASSIFIER | DATASET,
         PICTURED,
     ),
     (
         "variants",
-        "Paper A",
         "scores/draw_variants.py",
         {"table": rules.evaluation.output.table, "pictures": ALL_PICTURES}
         | each(rules.train_ot.output, {"timings": "timing"}, run=JUDGED)
@@ -49,39 +44,31 @@ DRAWN = [
         PRESET_NAME | {"runs": TOLD},
     ),
     *[
-        (
-            part,
-            "Paper A",
-            "scores/draw_neighbours.py",
-            {"pictures": FIRST_PICTURES} | DATASET,
-            PICTURED | {"part": part},
-        )
+        (part, "scores/draw_neighbours.py", {"pictures": FIRST_PICTURES} | DATASET, PICTURED | {"part": part})
         for part in ("neighbours", "interpolation")
     ],
     (
         "shrinkage",
-        "Paper A",
         "shrinkage/draw_shrinkage.py",
         dict(rules.shrinkage_table.output.items()) | {"stability": rules.stability_table.output[0]} | DATASET,
         PRESET_NAME,
     ),
+]
+OF_PAPER_B = [
     (
         "planar",
-        "Paper B",
         "persistence/draw_planar.py",
         each(PLANE, {"records": "record", "logs": "log", "timings": "timing"}, arm=PLANAR_ARMS),
         PRESET_NAME | {"part": "curves"},
     ),
     (
         "planar_flow",
-        "Paper B",
         "persistence/draw_planar.py",
         each(PLANE, {"records": "record", "snapshots": "snapshots"}, arm=PLANAR_ARMS),
         PRESET_NAME | {"part": "flow"},
     ),
     (
         "adaptation",
-        "Paper B",
         "persistence/draw_adaptation.py",
         each(
             rules.train_adaptation.output,
@@ -92,7 +79,6 @@ DRAWN = [
     ),
     (
         "generation",
-        "Paper B",
         "persistence/draw_generation.py",
         each(
             rules.train_generation.output,
@@ -101,6 +87,9 @@ DRAWN = [
         ),
         PRESET_NAME,
     ),
+]
+DRAWN = [
+    (name, paper, *rest) for paper, own in (("Paper A", OF_PAPER_A), ("Paper B", OF_PAPER_B)) for name, *rest in own
 ]
 # The tables a figure is drawn from, in their order: what its hash, the gallery and the crate go by.
 NO_TABLES = ("dataset", "classifier", "records")
@@ -140,7 +129,7 @@ BY_NAME = [
         for study, arms in EULER_ARMS.items()
     ],
 ]
-ALIKE = {"pilot": "figure2", "euler": "planar", "euler_authors": "planar"}  # figure: whose caption it has
+ALIKE = {"pilot": "figure2", "memorise": "shrinkage", "euler": "planar", "euler_authors": "planar"}  # figure: whose caption it has
 
 for _name, _paper, _script, _inputs, _params in [*DRAWN, *BY_NAME]:
 

@@ -170,7 +170,7 @@ cell = 1 / len(square)
 assert (voronoi - target.nu).abs().max() > 0.05, "Voronoi cells miss the masses by far"
 assert (hard - target.nu).abs().max() < 3 * SIDE * cell, "a border may cut a few rows of the grid's cells"
 for mass in soft:
-    assert (mass - target.nu).abs().max() < 1e-8, "solve_pool meets the masses to 1e-10"
+    assert (mass - target.nu).abs().max() < 1e-8, "solve_exact meets the masses to 1e-10"
 assert late[1] < 0.1 * float(exact.norm()), "ASGD finds psi*: what is left is the noise of batches of 64"
 assert late[1] < late[0], "averaging helps"
 assert (descended - moved).abs().max() < 1e-12, "one step lands on the barycentric map, up to rounding"

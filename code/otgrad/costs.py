@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+from otgrad.pairs import distances, product, without_autocast
 
 _NAMED_POWERS = {"sqeuclidean": 2.0, "euclidean": 1.0}
 _NORM_BLOCK = 2**14  # atoms whose norms are taken at once: no second array of the size of y
 _DIRECT_DISTANCE_MAX_DIM = 16  # below, differences are formed one by one: no cancellation, and as fast
 _DIFFERENCES = 2**22  # coordinates of differences held at once
 _CLOSE = 0.15  # of ||x||: below, a distance from a matrix product has lost two digits and is formed again
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def without_autocast(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a function as outside of torch.autocast, which would round the inputs of matrix products to 8 bits or 11."""
-
-    @functools.wraps(function)
-    def plain(*args: P.args, **kwargs: P.kwargs) -> T:
-        on = [device for device in ("cpu", "cuda") if torch.is_autocast_enabled(device)]
-        if not on:
-            return function(*args, **kwargs)
-        with torch.autocast(on[0], enabled=False), torch.autocast(on[-1], enabled=False):
-            return function(*args, **kwargs)
-
-    return plain
 
 
 @dataclass(frozen=True)
@@ -124,10 +108,10 @@ class Cost:
     @without_autocast
     def distances(self, x: Tensor, y: Tensor) -> Tensor:
         """Euclidean distances (b, n), right near 0 and exact at 0, with derivative 0 where x_i = y_j."""
-        one_by_one = functools.partial(torch.cdist, x, y, compute_mode="donot_use_mm_for_euclid_dist")
+        one_by_one = functools.partial(distances, x, y, exact=True)
         if x.shape[1] <= _DIRECT_DISTANCE_MAX_DIM:
             return one_by_one()
-        found = torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist")
+        found = distances(x, y, exact=False)
         close = found.detach() < _CLOSE * torch.linalg.vector_norm(x.detach(), dim=1, keepdim=True)
         count = int(close.count_nonzero())
         if count * x.shape[1] > close.numel():
@@ -139,7 +123,7 @@ class Cost:
     @staticmethod
     def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
         if x.shape[1] > _DIRECT_DISTANCE_MAX_DIM:
-            sq = x.square().sum(1)[:, None] + y.square().sum(1)[None, :] - 2 * x @ y.T
+            sq = x.square().sum(1)[:, None] + y.square().sum(1)[None, :] - product(2 * x, y.T)
             return sq.clamp(min=0)
         if x.numel() * len(y) <= _DIFFERENCES:
             return _squares(x, y)

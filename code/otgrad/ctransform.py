@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost, without_autocast
+from otgrad.costs import Cost
 from otgrad.derivatives import Task, differentiable
 from otgrad.kernels import dispatch, reference
 from otgrad.kernels.memory import in_tiles
 from otgrad.measures import DiscreteMeasure
+from otgrad.pairs import product, without_autocast
 
 NARROW = 0.01  # of lam: a row of costs within it keeps its digits by expm1
 
@@ -26,6 +27,7 @@ def c_transform(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cos
     """Compute psi^{c,lam}(x) = -lam log sum_j nu_j exp((psi_j - c(x, y_j)) / lam).
 
     At lam == 0 it is the hard transform psi^c(x) = min_j c(x, y_j) - psi_j. Definition, differentiable in x and psi.
+    Claims: A-transform.
 
     Args:
         x: points (b, d).
@@ -77,7 +79,7 @@ def assignment(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost
 def psi_step(
     x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Cost, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute psi^{c,lam}(x_i) and the psi-gradient dF/dpsi_j = nu_j - sum_i w_i pi_j(x_i).
+    """Compute psi^{c,lam}(x_i) and the psi-gradient dF/dpsi_j = nu_j - sum_i w_i pi_j(x_i). Claims: A-concavity.
 
     Arguments as `c_transform`, and weights, the masses w of the points (b,), summing to 1 (None: uniform).
 
@@ -106,6 +108,7 @@ def x_grad(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float, cost: Co
     For the squared Euclidean cost the gradient is 2 (x - sum_j pi_j(x) y_j) / scale, twice the displacement from
     the barycentric projection. At lam == 0 the sum has one term, that of the Laguerre cell (at a tie: of the first
     atom in order, one of several one-sided derivatives). Where x_i = y_j and p <= 1 that term counts as 0.
+    Claims: A-assumptions.
 
     Returns:
         values (b,), in units of the cost, and gradients (b, d), in units of the cost per unit of x.
@@ -146,8 +149,8 @@ def barycentric_map(x: Tensor, target: DiscreteMeasure, psi: Tensor, lam: float,
     own = getattr(dispatch.brought(law), "barycentric_map", None)
     if own is not None:
         return own(x, law, psi, lam, cost)
-    tiles = [assignment(x[rows], law, psi, lam, cost) @ law.points for rows in reference.row_tiles(len(x), law.n)]
-    return torch.cat(tiles)
+    tiles = reference.row_tiles(len(x), law.n)
+    return torch.cat([product(assignment(x[rows], law, psi, lam, cost), law.points) for rows in tiles])
 
 
 def c_transform_fixed_psi(

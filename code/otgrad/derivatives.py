@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from otgrad.costs import Cost
+from otgrad.pairs import product
 
 TILE_ELEMENTS = 2**21  # entries of a b x n buffer; about ten of them are held at once
 
@@ -41,7 +42,7 @@ class _Squares(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *upstream):  # type: ignore[override]
         (x, y), g = ctx.saved_tensors, upstream[0]
-        return 2 * (x * g.sum(1, keepdim=True) - g @ y), 2 * (y * g.sum(0)[:, None] - g.mT @ x), None
+        return 2 * (x * g.sum(1, keepdim=True) - product(g, y)), 2 * (y * g.sum(0)[:, None] - product(g.mT, x)), None
 
     @staticmethod
     def jvp(ctx, *tangents):
@@ -49,9 +50,9 @@ class _Squares(torch.autograd.Function):
         (x, y), (dx, dy, _) = ctx.saved_tensors, tangents
         along = 0
         if dx is not None:
-            along = along + (x * dx).sum(1, keepdim=True) - dx @ y.mT
+            along = along + (x * dx).sum(1, keepdim=True) - product(dx, y.mT)
         if dy is not None:
-            along = along + (y * dy).sum(1) - x @ dy.mT
+            along = along + (y * dy).sum(1) - product(x, dy.mT)
         return 2 * along
 
 
@@ -69,7 +70,7 @@ def transform(x: Tensor, y: Tensor, nu: Tensor, psi: Tensor, lam: float, cost: C
         values, pi = -lam * torch.logsumexp(scores, dim=1), torch.softmax(scores, dim=1)
     if cost.p != 2:
         pi = pi * torch.where(squares > 0, apart ** (cost.p / 2 - 1), 0.0)
-    return values, cost.p / cost.scale * (x * pi.sum(1, keepdim=True) - pi @ y)
+    return values, cost.p / cost.scale * (x * pi.sum(1, keepdim=True) - product(pi, y))
 
 
 def pull(along: tuple[Tensor, Tensor], at: Triple, psi: Tensor, lam: float, cost: Cost) -> Triple:

@@ -16,6 +16,8 @@ from otgrad.semidual import SemiDual
 def theta_gradient_explicit(generator: nn.Module, z: Tensor, semidual: SemiDual, psi: Tensor) -> list[Tensor]:
     """Pull the explicit x-gradient sum_j pi_j(x) grad_x c(x, y_j) back through the generator.
 
+    Claims: A-envelope, A-gradient, A-regularity.
+
     Args:
         generator: g_theta, a module z (b, k) -> x (b, d).
         z: latents (b, k), equally weighted.

@@ -40,16 +40,12 @@ class SemiDual:
 
     @classmethod
     def of(cls, y: Any, nu: Any, lam: float, cost: str | float | Cost = "sqeuclidean") -> Self:
-        """Make a semi-dual of what a caller has at hand; a graph of y or nu is left behind.
+        """Make a semi-dual of atoms y (n, d), a tensor, an array or a law, and masses nu (n,) of any positive total.
 
-        Args:
-            y: atoms (n, d), a tensor or an array; or a law, as it now is.
-            nu: their masses (n,), of any positive total, or None: uniform, or those of the law.
-            lam: regularisation >= 0, in units of the cost.
-            cost: ground cost, its name or its exponent.
+        nu None: uniform, or the law's. The cost may be a name or an exponent. A graph of y or nu is left behind.
 
         Raises:
-            ValueError: on bad shapes, masses, lam or cost, each in one line.
+            ValueError: on bad shapes, masses, lam or cost, in one line.
         """
         if not isinstance(y, DiscreteMeasure):
             nu = None if nu is None else checks.numbers("nu", nu).detach()
@@ -90,7 +86,7 @@ class SemiDual:
         """Compute F(psi) on the weighted points x (b, d) and its psi-gradient (explicit form).
 
         F is concave, invariant under psi -> psi + t, and at most OT_c^lam(sum_i w_i delta_{x_i}, nu), with equality at
-        psi*. Arguments as `step`.
+        psi*. Arguments as `step`. Claims: A-duality.
 
         Returns:
             F (scalar tensor), in units of the cost, and dF/dpsi (n,).

@@ -1,4 +1,4 @@
-"""Domain adaptation: settings, the course of a run, the script and the figure."""
+"""Domain adaptation: settings, the course of a run, the script and the figure. Claims: B-adaptation."""
 
 import importlib
 import json
@@ -54,22 +54,10 @@ def test_names_tell_the_arms_apart():
     assert AdaptationConfig(method="wgan", penalty="gp", dt=0.5).name() == "usps-mnist-wgan-gp-K1"
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"direction": "usps-usps"},
-        {"method": "ot"},
-        {"penalty": "clip"},
-        {"persistence": 0},
-        {"persistence": 2.0},
-        {"outer_steps": "10"},
-        {"measure_every": 0},
-        {"dt": 0},
-        {"dt": float("nan")},
-        {"lr": float("inf")},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("bad", [
+    {"direction": "usps-usps"}, {"method": "ot"}, {"penalty": "clip"}, {"persistence": 0}, {"persistence": 2.0},
+    {"outer_steps": "10"}, {"measure_every": 0}, {"dt": 0}, {"dt": float("nan")}, {"lr": float("inf")},
+], ids=str)  # fmt: skip
 def test_bad_settings_are_refused_in_one_line(bad):
     with pytest.raises(ValueError, match=f"{next(iter(bad))} = .*: give [^\n]*$"):
         AdaptationConfig(**bad)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tokenize
 import tomllib
 from functools import cache
 from graphlib import TopologicalSorter
@@ -20,10 +21,11 @@ PYTHON_FILES = sorted(CODE.rglob("*.py"))
 PACKAGES = {name: sorted((CODE / name).rglob("*.py")) for name in ("otgrad", "companion")}
 ONLY_POT = {CODE / f"companion/{name}.py" for name in ("crosscheck/comparison", "scores/distances", "scores/transport")}
 DRAWERS = [path for path in PYTHON_FILES if path.name.startswith("draw_")]
-DRAWING = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "companion.common.style", "companion.common.job"}
+DRAWING = {"numpy", "matplotlib", "mpl_toolkits", "networkx", "companion"}
 
 # The lowest first: a module imports those of its own room and of rooms in lower layers, and no others.
 LAYERS = (
+    ("otgrad.pairs",),
     ("otgrad.checks", "otgrad.kept", "otgrad.costs"),
     ("otgrad.measures",),
     ("otgrad.kernels",),
@@ -131,9 +133,13 @@ def test_pot_is_imported_where_it_judges_and_nowhere_else(path):
 
 @pytest.mark.parametrize("path", DRAWERS, ids=module)
 def test_what_draws_imports_only_what_draws(path):
-    for _, name in names(parse(path)):
-        known = name.partition(".")[0] in sys.stdlib_module_names or name == "companion.common"
-        assert known or any(f"{name}.".startswith(f"{part}.") for part in DRAWING), name
+    reach, queue, files = set(), [path], {module(file): file for file in PACKAGES["companion"]}
+    while queue:
+        file = queue.pop()
+        assert tops(file) - sys.stdlib_module_names <= DRAWING, file
+        new = imported(file) & files.keys() - reach
+        reach |= new
+        queue += [files[name] for name in new]
 
 
 def test_code_is_still_the_standard_library_module():
@@ -149,6 +155,15 @@ def test_files_stay_short(suffix):
         if (count := len(path.read_text(encoding="utf-8").splitlines())) > 250
     }
     assert long == {}
+
+
+@pytest.mark.parametrize("path", [ROOT / "Snakefile", *sorted(CODE.rglob("*.smk"))], ids=lambda path: path.name)
+def test_rule_files_hold_no_numbers(path):
+    """But 0 and 1, which count threads, GPUs and places: the others stand in a preset or a settings.yaml."""
+    with path.open("rb") as stream:
+        tokens = list(tokenize.tokenize(stream.readline))
+    assert {token.string for token in tokens if token.type == tokenize.NUMBER} <= {"0", "1"}
+    assert not re.search(r"^[^#\n]*--[\w-]+ \d", path.read_text(encoding="utf-8"), re.MULTILINE)  # in options
 
 
 def test_no_script_edits_the_search_path():

@@ -1,6 +1,5 @@
 """The benchmarks' logic at tiny sizes, without any peer: a missing one is named, never dropped."""
 
-import csv
 import json
 from types import SimpleNamespace
 
@@ -21,6 +20,7 @@ import track_d
 import training_arms
 import worker
 from companion.algorithms import algorithm1 as ot
+from companion.common.readers import read_table
 from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 
 LAM = 0.05
@@ -40,11 +40,6 @@ def pool(tiny):
 def exact_pool(tiny):
     y = torch.from_numpy(tiny.y).double() / 255
     return solve_exact(torch.from_numpy(tiny.x).double(), None, SemiDual.of(y, None, LAM, Cost(scale=tiny.scale)))
-
-
-def read(path):
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 # --- Problems ---------------------------------------------------------------------------------------------------------
@@ -120,7 +115,7 @@ def test_track_a_names_what_is_missing(tmp_path, monkeypatch):
 def test_track_a_runs(tmp_path):
     table = tmp_path / "a.csv"
     track_a.main(["--output", str(table), "--data", "none", "--smoke", "--threads", "1", "--arms", "otgrad", "numpy"])
-    rows = read(table)
+    rows = read_table(table)
     assert {row["status"] for row in rows} == {"ok"}
     assert {(row["quantity"], row["arm"]) for row in rows} >= {("psi", "numpy"), ("x", "otgrad")}
     assert all(float(row["median_ms"]) > 0 and float(row["value_error"]) < 1e-4 for row in rows)
@@ -170,16 +165,10 @@ class FakeClock:
             raise solver_arms.Done
 
 
-@pytest.mark.parametrize(
-    ("name", "calls", "gap"),
-    [
-        ("torch Sinkhorn", 200, 1e-3),
-        ("torch L-BFGS", 60, 1e-3),
-        ("SGD n lam / sqrt(k)", 300, 3e-2),
-        ("otgrad estimator", 300, 3e-2),
-        ("authors' ASGD, tuned", 300, 0.2),
-    ],
-)
+@pytest.mark.parametrize(("name", "calls", "gap"), [
+    ("torch Sinkhorn", 200, 1e-3), ("torch L-BFGS", 60, 1e-3), ("SGD n lam / sqrt(k)", 300, 3e-2),
+    ("otgrad estimator", 300, 3e-2), ("authors' ASGD, tuned", 300, 0.2),
+])  # fmt: skip
 def test_solvers_go_up(tiny, pool, exact_pool, name, calls, gap):
     arm, clock = solver_arms.ARMS[name], FakeClock(calls)
     with pytest.raises(solver_arms.Done):
@@ -268,11 +257,11 @@ def test_track_b_runs(tmp_path, monkeypatch):
     table = tmp_path / "b.csv"
     given = ["--output", str(table), "--data", "none", "--cache", str(tmp_path), "--smoke", "--threads", "1"]
     track_b.main([*given, "--cap", "1", "--arms", "torch Sinkhorn", "otgrad fixed source"])
-    sinkhorn, ours = read(table)
+    sinkhorn, ours = read_table(table)
     assert (sinkhorn["status"], sinkhorn["trials"], sinkhorn["rounds"]) == ("ok", "0", "3")
     assert 0 < float(sinkhorn["seconds_0.01"]) <= float(sinkhorn["seconds_0.001"])
     assert ours["status"] == "ok" or ours["status"].startswith("not installed: otgrad.solvers.certified")
-    curves = read(tmp_path / "b_curves.csv")
+    curves = read_table(tmp_path / "b_curves.csv")
     assert float(curves[-1]["gap"]) <= 1e-3
 
 
@@ -363,10 +352,10 @@ def test_track_d_runs(tmp_path):
     table = tmp_path / "d.csv"
     given = ["--output", str(table), "--data", "none", "--smoke", "--threads", "1", "--schedules", "sequel", "otgrad"]
     track_d.main(given)
-    sequel, ours = read(table)
+    sequel, ours = read_table(table)
     assert (sequel["status"], ours["status"], ours["schedule_factor"], ours["rounds"]) == ("ok", "ok", "1.0", "2")
     assert float(sequel["kernel_factor"]) > 0
-    looks = read(tmp_path / "d_curves.csv")
+    looks = read_table(tmp_path / "d_curves.csv")
     assert {(row["schedule"], row["seed"]) for row in looks} == {(k, s) for k in ("sequel", "otgrad") for s in "01"}
 
 

@@ -4,16 +4,20 @@ import ast
 import json
 import pkgutil
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from companion.reader.claims_map import by_tests, judge, outcomes, read_map
+from companion.common.checks import UNTESTED
+from companion.reader.claims_map import by_tests, function_file, judge, outcomes, read_map
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = read_map(ROOT / "paper/claims.yaml")
 EMPIRICAL, KINDS = "empirical", {"exact identity", "inequality", "convergence", "empirical"}
 KNOWN_PLACES = {"not located", "abstract", "Theorem 1", "Proposition 1", "Algorithm 1", "Figure 1", "Figure 2"}
+KNOWN_PLACES |= {"Proposition 2", "Theorem 2"}  # and of paper B, as its ICLR 2025 version counts
+KNOWN_PLACES |= {"Proposition 4.1", "Remark 4.2", "Theorem 4.1", "reviews"}
 SLOW = {"tests/equations/test_mutants.py"}  # tests the tests
 RULES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "code").rglob("*.smk"))
 
@@ -51,13 +55,38 @@ def test_every_equation_test_belongs_to_a_claim():
     assert files - SLOW <= claimed
 
 
-def test_what_is_measured_is_claimed_and_the_reverse():
-    sources = [
-        (ROOT / f"code/companion/{name}.py").read_text(encoding="utf-8")
-        for name in ("reader/claims", "scores/verdicts", "persistence/summary")
-    ]
-    measured = set(re.findall(r'"([AB]-[a-z0-9-]+)"', "".join(sources)))
-    assert measured == {entry["id"] for entry in ENTRIES if entry.get("judged") == "results"}
+def test_each_study_names_the_claims_that_it_judges_and_no_other_does():
+    empirical, named = {entry["id"] for entry in ENTRIES if entry.get("judged") == "results"}, Counter()
+    for path in (ROOT / "code/companion").glob("*/verdicts.py"):
+        doc = ast.get_docstring(ast.parse(path.with_name("__init__.py").read_text(encoding="utf-8")))
+        own, judged = tags(doc), set(re.findall(r'"([AB]-[a-z0-9-]+)"', path.read_text(encoding="utf-8")))
+        assert doc.count("\n") < 10
+        assert own <= {entry["id"] for entry in ENTRIES}
+        assert own & empirical == judged, path
+        named.update(own)
+    assert empirical <= named.keys()
+    assert set(named.values()) == {1}
+
+
+def tags(doc):
+    """The ids that a docstring names after "Claims:"."""
+    found = re.findall(r"Claims: ((?:[AB]-[a-z0-9-]+[,\s]*)+)\.", doc or "")
+    return {key for line in found for key in re.findall(r"[^\s,]+", line)}
+
+
+def test_functions_and_tests_name_the_claims_that_lead_to_them_and_the_reverse():
+    led, named = {}, {}
+    for entry in ENTRIES:
+        function = entry["function"]
+        for place in (f"{function_file(function)}::{function.rpartition('.')[2]}", *entry["tests"]):
+            led.setdefault(place, set()).add(entry["id"])
+    for path in (path for folder in ("code", "tests") for path in (ROOT / folder).rglob("*.py")):
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
+        if "Claims: " in text and path.name != "__init__.py":  # which speaks of a whole study
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and tags(ast.get_docstring(node)):
+                    named[name + (f"::{node.name}" if hasattr(node, "name") else "")] = tags(ast.get_docstring(node))
+    assert named == led
 
 
 CASES = """<testsuites><testsuite>
@@ -90,8 +119,8 @@ def test_verdicts_follow_the_outcomes_of_tests(tmp_path, tests, verdict, evidenc
 
 def test_verdicts_follow_results():
     entries = [{"id": f"A-{k}", "judged": "results"} for k in range(5)] + [{"id": "A-5", "not_tested": "too hard"}]
-    measured = {"A-0": (True, "a"), "A-1": (False, "b"), "A-2": (None, "c")}
-    judged = judge(entries, measured, {}, {"A-3": "not run: no data"})
+    measured = {"A-0": (True, "a"), "A-1": (False, "b"), "A-2": (None, "c"), "A-3": (UNTESTED, "not run: no data")}
+    judged = judge(entries, measured, {})
     verdicts = ["confirmed", "refuted", "undecided", "not tested", "not tested", "not tested"]
     assert [entry["verdict"] for entry in judged] == verdicts
     assert [entry["evidence"] for entry in judged[3:]] == [
@@ -100,7 +129,7 @@ def test_verdicts_follow_results():
         "too hard",
     ]
     with pytest.raises(KeyError, match="A-9"):
-        judge(entries, {"A-9": (True, "")}, {}, {})
+        judge(entries, {"A-9": (True, "")}, {})
 
 
 def test_the_kept_verdicts_are_those_of_the_map():

@@ -218,18 +218,12 @@ def test_people_are_persons(record):
     assert (entity.type, entity["name"], entity.id) == ("Person", "Jo Doe", author["orcid"])
 
 
-@pytest.mark.parametrize(
-    ("path", "taken"),
-    [
-        ("results/runs/images/a/samples.npz", True),
-        ("results/runs/generation/laptop/a/samples.npz", False),
-        ("results/evaluation/laptop/pictures/a.npz", False),
-        ("results/runs/adaptation/a/samples.npz", False),
-        ("results/data/train.npz", False),
-        ("results/runs/images/a/weights.pt", False),
-        ("results/runs/generation/a/log.csv", True),
-    ],
-)
+@pytest.mark.parametrize(("path", "taken"), [
+    ("results/runs/images/a/samples.npz", True), ("results/runs/generation/laptop/a/samples.npz", False),
+    ("results/evaluation/laptop/pictures/a.npz", False), ("results/runs/adaptation/a/samples.npz", False),
+    ("results/data/train.npz", False), ("results/runs/images/a/weights.pt", False),
+    ("results/runs/generation/a/log.csv", True),
+])  # fmt: skip
 def test_others_images_and_weights_stay_out(path, taken):
     assert crate.included(path, 1000) is taken
     assert not crate.included("results/runs/images/a/samples.npz", crate.MOST)

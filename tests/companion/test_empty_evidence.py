@@ -1,14 +1,16 @@
 """Nothing confirms nothing: a claim or a check with no run to look at is undecided, skipped or failed, never passed."""
 
-import csv
-
 import numpy as np
 import pytest
 
+from companion.common.files import write_csv
+from companion.counterexample import verdicts as counterexample
+from companion.crosscheck import verdicts as crosscheck
+from companion.images.verdicts import smoothing
 from companion.persistence import verdicts as paper_b_checks
 from companion.persistence.summary import reached
-from companion.reader import claims
 from companion.reader import verification as verify
+from companion.shrinkage import verdicts as shrinkage
 
 COST = ("kind", "name", "lam", "value")
 STABILITY = ("lam", "inner_steps", "ties", "w2", "marginal_error")
@@ -20,38 +22,34 @@ ARMS = [(0, 1, 0, 2, 0.1), (0, 4, 0, 1, 0.1)]
 @pytest.fixture
 def write(tmp_path):
     def table(name, header, rows):
-        with (tmp_path / name).open("w", newline="") as stream:
-            csv.writer(stream).writerows([header, *rows])
+        write_csv(tmp_path / name, header, rows)
         return tmp_path / name
 
     return table
 
 
-@pytest.mark.parametrize(
-    ("rows", "verdict", "evidence"),
-    [
-        ([*BOUNDS, ("run", "a", 0, 0.5)], None, "no lam > 0 was run"),
-        (BOUNDS, None, "no lam > 0 was run"),
-        ([("run", "a", 0.1, 0.5)], None, "no bound was computed"),
-        ([*BOUNDS, ("run", "a", 1e-5, 0.009)], None, "no run with lam >= 0.001"),
-        ([*BOUNDS, ("run", "a", 1e-5, 0.009), ("run", "b", 1, 1)], None, "1: 1.000 / 1.000"),
-        ([*BOUNDS, ("run", "a", 1, 1)], True, "1: 1.000 / 1.000"),
-        ([*BOUNDS, ("run", "a", 1, 2)], False, "1: 2.000 / 1.000"),
-        ([*BOUNDS, ("run", "a", 1, 1), ("run", "b", 0.001, 1)], None, "0.001: 1.000 / 0.010"),
-    ],
-)
+@pytest.mark.parametrize(("rows", "verdict", "evidence"), [
+    ([*BOUNDS, ("run", "a", 0, 0.5)], None, "no lam > 0 was run"), (BOUNDS, None, "no lam > 0 was run"),
+    ([("run", "a", 0.1, 0.5)], None, "no bound was computed"),
+    ([*BOUNDS, ("run", "a", 1e-5, 0.009)], None, "no run with lam >= 0.001"),
+    ([*BOUNDS, ("run", "a", 1e-5, 0.009), ("run", "b", 1, 1)], None, "1: 1.000 / 1.000"),
+    ([*BOUNDS, ("run", "a", 1, 1)], True, "1: 1.000 / 1.000"),
+    ([*BOUNDS, ("run", "a", 1, 2)], False, "1: 2.000 / 1.000"),
+    ([*BOUNDS, ("run", "a", 1, 1), ("run", "b", 0.001, 1)], None, "0.001: 1.000 / 0.010"),
+])  # fmt: skip
 def test_the_bound_needs_a_lam_above_0(write, rows, verdict, evidence):
-    paths = write("cost.csv", COST, rows), write("stability.csv", STABILITY, ARMS)
-    found = claims.blur_claims(*paths, "laptop")
+    paths = {"cost": write("cost.csv", COST, rows), "stability": write("stability.csv", STABILITY, ARMS)}
+    found = shrinkage.claims(paths, "laptop")
     assert found["A-bound"][0] is verdict
     assert evidence in found["A-bound"][1]
     assert found["A-solver-error"][0] is True
-    assert {holds for holds, _ in claims.blur_claims(*paths, "smoke").values()} == {None}
+    assert {holds for holds, _ in shrinkage.claims(paths, "smoke").values()} == {None}
 
 
 @pytest.mark.parametrize("arms", [[], ARMS[:1], [(0.1, *arm[1:]) for arm in ARMS]])
 def test_the_solvers_error_needs_two_numbers_of_steps_at_lam_0(write, arms):
-    found = claims.blur_claims(write("cost.csv", COST, BOUNDS), write("stability.csv", STABILITY, arms), "laptop")
+    paths = {"cost": write("cost.csv", COST, BOUNDS), "stability": write("stability.csv", STABILITY, arms)}
+    found = shrinkage.claims(paths, "laptop")
     assert found["A-solver-error"] == (None, "no two numbers of inner steps were run at lam = 0")
 
 
@@ -62,14 +60,14 @@ def test_the_solvers_error_needs_two_numbers_of_steps_at_lam_0(write, arms):
 def test_the_counterexample_needs_runs_on_both_sides(write, lam, undecided):
     solvers = [(schedule, solver) for schedule in ("constant", "decreasing") for solver in ("exact", "default")]
     rows = [("dirac", *how, lam, 0.07, 5, 1e-4) for how in solvers]
-    found = claims.counterexample_claims(write("steps.csv", STEPS, rows))
+    found = counterexample.claims({"steps": write("steps.csv", STEPS, rows)}, "laptop")
     assert {key for key, (holds, _) in found.items() if holds is None} == undecided
-    nothing = claims.counterexample_claims(write("none.csv", STEPS, []))
+    nothing = counterexample.claims({"steps": write("none.csv", STEPS, [])}, "laptop")
     assert {holds for holds, _ in nothing.values()} == {None}
 
 
 def test_no_image_run_shows_no_smoothing():
-    assert claims.image_claims([], 1.0, "laptop") == {"A-smoothing": (None, "no run")}
+    assert smoothing([], 1.0, "laptop") == (None, "no run")
 
 
 def test_too_few_measures_reach_no_level():
@@ -86,7 +84,8 @@ def test_arms_without_a_common_seed_are_not_paired(tmp_path):
 
 
 def test_a_comparison_of_nothing_fails(write, tmp_path):
-    (empty,) = verify.check_crosscheck(write("table.csv", ("instance", "lam", "quantity", "difference"), []))
+    nothing = write("table.csv", ("instance", "lam", "quantity", "difference"), [])
+    (empty,) = crosscheck.checks({"crosscheck": nothing}, "laptop", tmp_path)
     assert empty.verdict == "fail"
     figure = tmp_path / "a.svg"
     figure.write_text("tables-sha256:")

@@ -4,6 +4,7 @@ from itertools import permutations
 
 import pytest
 import torch
+from refusals import refused
 
 from companion.scores.distances import exact_w1, nearest_neighbour_accuracy, slope_cosine
 
@@ -31,10 +32,8 @@ def test_w1_of_a_translate_is_the_translation():
 
 
 def test_bad_clouds_are_refused():
-    with pytest.raises(ValueError, match="equal size"):
-        exact_w1(cloud(3, 0), cloud(4, 0))
-    with pytest.raises(FloatingPointError, match="not finite"):
-        exact_w1(cloud(3, 0), cloud(3, 0) * float("nan"))
+    assert "equal size" in refused(exact_w1, cloud(3, 0), cloud(4, 0))
+    assert "not finite" in refused(exact_w1, cloud(3, 0), cloud(3, 0) * float("nan"), kind=FloatingPointError)
 
 
 def test_nearest_neighbour_accuracy_by_hand():

@@ -1,10 +1,10 @@
-"""Rows and verdicts on the table of scores: each can fail."""
+"""Rows and verdicts on the table of scores: each can fail. Claims: A-fidelity."""
 
-import csv
 import json
 
 import pytest
 
+from companion.common.files import write_csv
 from companion.reader import references as update_references
 from companion.scores import verdicts as checks
 
@@ -39,21 +39,20 @@ SECONDS = {name: 100.0 for name, row in SETS.items() if row["generator"]}
 @pytest.fixture
 def write(tmp_path):
     def written(sets):
-        rows = [{"name": name} | scores for name, scores in sets.items()]
-        with (tmp_path / "table.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
+        rows = [[name, *scores.values()] for name, scores in sets.items()]
+        write_csv(tmp_path / "table.csv", ["name", *next(iter(sets.values()))], rows)
         return tmp_path / "table.csv"
 
     return written
 
 
 def rows_of(write, tmp_path, sets, accuracy=0.992, status="trained", preset="laptop"):
-    record = tmp_path / "classifier.json"
-    record.write_text(json.dumps({"accuracy": accuracy, "status": status}))
-    dataset = {"name": "mnist", "sha256": {"train": "abc"}}
-    return list(checks.check_evaluation(write(sets), record, preset, dataset, tmp_path))
+    told = {"classifier": {"accuracy": accuracy, "status": status}}
+    told["dataset"] = {"name": "mnist", "sha256": {"train": "abc"}}
+    for name, content in told.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    paths = {"scores": write(sets)} | {name: tmp_path / f"{name}.json" for name in told}
+    return list(checks.checks(paths, preset, tmp_path))
 
 
 def test_scores_that_tell_the_controls_apart_pass(write, tmp_path):
@@ -75,19 +74,13 @@ def test_scores_are_compared_with_the_kept_ranges(write, tmp_path):
     assert rows_of(write, tmp_path, off)[-1].verdict.endswith("made on other data")
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "claim"),
-    [
-        ("real", {"fid": 130}, "real images below every other set"),
-        ("half of the classes", {"recall": 0.95}, "without half of the classes"),
-        ("half of the classes", {"imbalance": 0.01}, "imbalance"),
-        ("blurred", {"w2": 6.0}, "W2 alone rewards blur"),
-        ("blurred", {"sharpness": 1.1}, "sharpness"),
-        ("blurred", {"recall": 0.99}, "recall: blurred"),
-        ("copies", {"copied_share": 0.4}, "memorisation"),
-        ("ot-mlp-lam0.1", {"semidual_gap": 0.02}, "certified gap"),
-    ],
-)
+@pytest.mark.parametrize(("name", "change", "claim"), [
+    ("real", {"fid": 130}, "real images below every other set"),
+    ("half of the classes", {"recall": 0.95}, "without half of the classes"),
+    ("half of the classes", {"imbalance": 0.01}, "imbalance"), ("blurred", {"w2": 6.0}, "W2 alone rewards blur"),
+    ("blurred", {"sharpness": 1.1}, "sharpness"), ("blurred", {"recall": 0.99}, "recall: blurred"),
+    ("copies", {"copied_share": 0.4}, "memorisation"), ("ot-mlp-lam0.1", {"semidual_gap": 0.02}, "certified gap"),
+])  # fmt: skip
 def test_each_row_can_fail(write, tmp_path, name, change, claim):
     rows = rows_of(write, tmp_path, SETS | {name: SETS[name] | change})
     assert [row.claim for row in rows if row.verdict == "fail" and claim in row.claim]
@@ -102,7 +95,7 @@ def test_a_poor_classifier_fails_and_a_missing_one_is_named(write, tmp_path):
 
 
 def claims(write, sets, seconds=None, preset="laptop"):
-    return checks.evaluation_claims(write(sets), seconds or SECONDS, preset)
+    return checks.trade_off(write(sets), seconds or SECONDS, preset)
 
 
 def test_fidelity_is_judged_beyond_the_intervals(write):

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from refusals import refused
 
 from companion.common.statistics import interval
 
@@ -28,7 +29,5 @@ def test_one_number_has_no_spread():
 
 def test_a_missing_score_stays_missing():
     assert math.isnan(interval([[1.0, math.nan]]).mean)
-    with pytest.raises(ValueError, match="no scores"):
-        interval([])
-    with pytest.raises(ValueError, match="no scores"):
-        interval([[1.0], []])
+    assert "no scores" in refused(interval, [])
+    assert "no scores" in refused(interval, [[1.0], []])

@@ -1,20 +1,19 @@
 """Figures of data that hardly vary, or of runs that took nothing; names that look like formulas; many lam."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 
 from companion.common import style
+from companion.common.files import write_csv
 from companion.crosscheck import draw_crosscheck
 from companion.images import draw_figure2 as figure2
 from companion.shrinkage import draw_shrinkage as shrinkage_plot
 
 
 def write(path, header, rows):
-    with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
+    write_csv(path, header, rows)
     return path
 
 

@@ -77,7 +77,7 @@ def record():
 
 CLAIMS = [
     {"id": "A-x", "statement": "x < y & z.", "where": "abstract", "kind": "inequality", "verdict": "confirmed"}
-    | {"function": "otgrad.semidual.objective", "tests": ["tests/test_x.py::test_y"], "shown": "figures/one"}
+    | {"function": "otgrad.semidual.SemiDual.value", "tests": ["tests/test_x.py::test_y"], "shown": "figures/one"}
     | {"evidence": "1 test passed", "judged": "tests"},
     {"id": "B-y", "statement": "y.", "where": "abstract", "kind": "empirical", "verdict": "not tested"}
     | {
@@ -240,15 +240,10 @@ def test_the_stamp_says_what_is_not_the_papers(preset, name, reason, expected):
     assert (found is None) if expected is None else found.endswith(expected)
 
 
-@pytest.mark.parametrize(
-    ("cell", "shown"),
-    [
-        ("0.123456789", "0.12346"),
-        ("12345678", "12345678"),
-        ("a long word", "a long word"),
-        ("123456789.0", "1.2346e+08"),
-    ],
-)
+@pytest.mark.parametrize(("cell", "shown"), [
+    ("0.123456789", "0.12346"), ("12345678", "12345678"), ("a long word", "a long word"),
+    ("123456789.0", "1.2346e+08"),
+])  # fmt: skip
 def test_long_numbers_are_shortened(cell, shown):
     assert gallery.shorter(cell) == shown
 

@@ -1,4 +1,4 @@
-"""Generation of images: settings, the course of a run, the script and the figure."""
+"""Generation of images: settings, the course of a run, the script and the figure. Claims: B-generation."""
 
 import importlib
 import json

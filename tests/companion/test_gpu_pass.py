@@ -6,11 +6,14 @@ import random
 import subprocess
 import sys
 import time
+from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 import gpu_data
@@ -239,6 +242,17 @@ def test_what_was_packed_is_what_the_pass_reads(tmp_path):
         assert np.array_equal(kept["labels"], labels)
     arms = json.loads((out / "arms.json").read_text(encoding="utf-8"))
     assert {study: len(found) for study, found in arms.items()} == {"planar": 68, "adaptation": 16, "generation": 4}
+
+
+def test_the_wheels_lack_nothing_that_the_pass_and_the_kernels_tests_need():
+    """Nothing can be fetched where they are installed, one by one."""
+    here = {"torch", "triton", "numpy", *(canonicalize_name(wheel.partition("==")[0]) for wheel in gpu_data.WHEELS)}
+    target = {"extra": "", "sys_platform": "linux", "platform_system": "Linux", "python_version": "3.12"}
+    for name in ("tqdm", "filelock", "pytest", "pytest-xdist", "execnet", "packaging", "pluggy", "pygments"):
+        assert name in here
+        needs = [Requirement(text) for text in requires(name) or []]
+        needs = [need.name for need in needs if need.marker is None or need.marker.evaluate(target)]
+        assert {canonicalize_name(need) for need in needs} <= here, name
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 from companion.algorithms import graphs
 from companion.algorithms.algorithm1 import ascend_psi, psi_round
 from companion.algorithms.problem import Problem
-from otgrad.costs import Cost
+from otgrad import Cost, SemiDual
 from otgrad.measures import DiscreteMeasure, Uniform
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
@@ -84,13 +84,13 @@ def problem(device):
     law = DiscreteMeasure.from_atoms(torch.rand(300, 20, generator=rng).to(device))
     torch.manual_seed(0)
     generator = torch.nn.Sequential(torch.nn.Linear(5, 20), torch.nn.Sigmoid()).to(device)
-    return generator, Problem(Uniform(5), law, Cost().normalized(law.y, law.nu), 0.05)
+    return generator, Problem(Uniform(5), SemiDual(law, 0.05, Cost().normalized(law.y, law.nu)))
 
 
 def rounds(device, repeated):
     """psi after five rounds of three steps, by psi_round or by ascend_psi, with a draw of theta's between them."""
     generator, setting = problem(device)
-    state, rng = AsgdState.zeros(setting.target), torch.Generator(device).manual_seed(1)
+    state, rng = AsgdState.zeros(setting.semidual.law), torch.Generator(device).manual_seed(1)
     given = StepRule(), 3, 50, rng
     ascend = psi_round(generator, setting, state, *given) if repeated else None
     for _ in range(5):

@@ -22,6 +22,10 @@ ALLOWED = {  # file: expression: what it is, since it is no run's identity
     "benchmarks/gpu_offline.py": {"name.startswith('BLOCK')": "a constant of a kernel"},
     "benchmarks/gpu_pass.py": {"stage.name.partition('-')": "a stage, asked for by its first letter"},
     "benchmarks/problems.py": {"path.stem": "the user's own file is the name of its data set"},
+    "companion/common/schema.py": {
+        "path.stem": "a preset is called as its file",
+        "path.parent.name": "a study is called as its folder",
+    },
     "companion/common/sources.py": {"name.split('.')": "a module"},
     "companion/algorithms/networks.py": {"name.endswith('bias')": "a parameter of a network"},
     "companion/data/datasets.py": {"path.stem": "the user's own file is the name of its data set"},

@@ -10,19 +10,15 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch's, which this module must not need to import."""
 
 
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (RunError("the run\nis held; wait"), "rule: the run is held; wait"),
-        (DataError("no data; get some"), "rule: no data; get some"),
-        (ConfigError("lam = -1: give >= 0"), "rule: lam = -1: give >= 0"),
-        (FloatingPointError("psi is not finite"), "rule: psi is not finite"),
-        (FileNotFoundError(2, "No such file", "a.npz"), "rule: [Errno 2] No such file: 'a.npz'"),
-        (MemoryError(), "rule: out of memory: use a smaller batch_size or n_train"),
-        (OutOfMemoryError("x"), "rule: out of memory on the GPU: use a smaller batch_size or n_train, or device=cpu"),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
-)
+@pytest.mark.parametrize(("error", "line"), [
+    (RunError("the run\nis held; wait"), "rule: the run is held; wait"),
+    (DataError("no data; get some"), "rule: no data; get some"),
+    (ConfigError("lam = -1: give >= 0"), "rule: lam = -1: give >= 0"),
+    (FloatingPointError("psi is not finite"), "rule: psi is not finite"),
+    (FileNotFoundError(2, "No such file", "a.npz"), "rule: [Errno 2] No such file: 'a.npz'"),
+    (MemoryError(), "rule: out of memory: use a smaller batch_size or n_train"),
+    (OutOfMemoryError("x"), "rule: out of memory on the GPU: use a smaller batch_size or n_train, or device=cpu"),
+], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "")  # fmt: skip
 def test_an_expected_error_becomes_one_line_and_a_logged_traceback(tmp_path, error, line):
     log = tmp_path / "logs" / "rule.log"
     with pytest.raises(SystemExit) as caught, job("rule", log):

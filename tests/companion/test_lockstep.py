@@ -1,4 +1,4 @@
-"""Many settings at once take the steps of Algorithm 1 itself."""
+"""Many settings at once take the steps of Algorithm 1 itself. Claims: A-no-convergence, A-decreasing-steps."""
 
 import pytest
 import torch

@@ -1,10 +1,7 @@
 import gzip
 import hashlib
-import io
 import socket
 import time
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,21 +69,14 @@ def test_idx_round_trip(tmp_path, array):
     np.testing.assert_array_equal(read, array)
 
 
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (zipped(b"\x00\x00\x08\x04" + idx_bytes(IMAGES)[4:]), "magic number 2052"),
-        (zipped(b""), "magic number 0"),
-        (zipped(idx_bytes(IMAGES)[:-1]), "truncated"),
-        (zipped(idx_bytes(IMAGES)[:9]), "truncated"),
-        (zipped(idx_bytes(IMAGES) + b"x"), "trailing bytes"),
-        (zipped(idx_bytes(IMAGES))[:-9], "not a readable gzip"),
-        (zipped(idx_bytes(IMAGES))[:-8] + b"\x00" * 8, "not a readable gzip"),
-        (idx_bytes(IMAGES), "not a readable gzip"),
-        (b"<html>\nNot found\n</html>", "not a readable gzip"),
-        (None, "not a readable gzip"),
-    ],
-)
+@pytest.mark.parametrize(("content", "fault"), [
+    (zipped(b"\x00\x00\x08\x04" + idx_bytes(IMAGES)[4:]), "magic number 2052"), (zipped(b""), "magic number 0"),
+    (zipped(idx_bytes(IMAGES)[:-1]), "truncated"), (zipped(idx_bytes(IMAGES)[:9]), "truncated"),
+    (zipped(idx_bytes(IMAGES) + b"x"), "trailing bytes"), (zipped(idx_bytes(IMAGES))[:-9], "not a readable gzip"),
+    (zipped(idx_bytes(IMAGES))[:-8] + b"\x00" * 8, "not a readable gzip"),
+    (idx_bytes(IMAGES), "not a readable gzip"), (b"<html>\nNot found\n</html>", "not a readable gzip"),
+    (None, "not a readable gzip"),
+])  # fmt: skip
 def test_idx_refusals(tmp_path, content, fault, refusal):
     path = tmp_path / "a.gz"
     if content is not None:
@@ -162,13 +152,11 @@ def test_second_mirror_and_second_attempt(tmp_path, small_mnist, monkeypatch):
     assert calls == ["https://first"] * 2 + ["https://second"] * 5
 
 
-def test_a_download_is_verified_before_it_takes_its_place(tmp_path, small_mnist, monkeypatch, refusal):
+def test_a_download_is_verified_before_it_takes_its_place(tmp_path, small_mnist, monkeypatch, refusal, response):
     served = dict.fromkeys(small_mnist, b"captive portal")
 
     def get(url, **options):
-        content = io.BytesIO(served[url.rsplit("/", 1)[1]])
-        raw = SimpleNamespace(read1=lambda size, decode_content: content.read1(size))
-        return nullcontext(SimpleNamespace(url=url, history=[], raise_for_status=lambda: None, raw=raw))
+        return response(url, served[url.rsplit("/", 1)[1]])
 
     monkeypatch.setattr(requests, "get", get)
     message = refusal(mnist.locate_mnist, None, tmp_path, ("https://one/",), kind=mnist.DownloadError)

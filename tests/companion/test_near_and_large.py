@@ -8,11 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from companion.scores.distances import exact_w1, nearest_neighbour_accuracy
-from otgrad import costs
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, costs
 from otgrad.ctransform import assignment, barycentric_map, c_transform, psi_step, x_grad
 from otgrad.kernels import reference
-from otgrad.measures import DiscreteMeasure
 
 DIMENSIONS = [1, 2, 16, 17, 30, 64, 784]
 
@@ -90,6 +88,25 @@ def test_squared_distances_in_tiles_are_the_same_with_both_derivatives(elements,
     torch.testing.assert_close(torch.autograd.grad((found * weights).sum(), (x, y), retain_graph=True), slopes)
     assert torch.autograd.gradcheck(Cost().matrix, (x, y))
     assert torch.autograd.gradgradcheck(Cost().matrix, (x, y))
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("d", [3, 20])
+def test_costs_have_derivatives_of_both_orders_and_both_modes(p, d):
+    x, y = cloud(5, d, torch.float64).requires_grad_(), cloud(7, d, torch.float64, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(Cost(p).matrix, (x, y), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(Cost(p).matrix, (x, y))
+
+
+@pytest.mark.parametrize("d", [2, 16])
+def test_the_slope_of_a_close_pair_does_not_lose_digits_to_a_graph(d):
+    y = cloud(30, d) + 10
+    x = (y + 1e-4 * cloud(30, d, seed=1)).requires_grad_()
+    away = torch.eye(30)
+    (expected,) = torch.autograd.grad((Cost(1.0).matrix(x, y) * away).sum(), x)
+    (found,) = torch.autograd.grad((Cost(1.0).matrix(x, y) * away).sum(), x, create_graph=True)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(expected, torch.nn.functional.normalize(x.detach() - y), rtol=0, atol=1e-6)
 
 
 class Largest(TorchDispatchMode):

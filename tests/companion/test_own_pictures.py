@@ -23,18 +23,10 @@ def resolved(path):
     return resolve_dataset(str(path), None, path.parent, 0)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "entry", "value"),
-    [
-        (np.float32, 1.0000001, 1),
-        (np.float64, 1 + 2.3e-16, 1),
-        (np.float64, -1e-9, 0),
-        (np.float32, -1e-7, 0),
-        (np.float64, 1.000005, 1),
-        (np.float16, 1.001, 1),
-        (np.longdouble, 1 + 1e-17, 1),
-    ],
-)
+@pytest.mark.parametrize(("dtype", "entry", "value"), [
+    (np.float32, 1.0000001, 1), (np.float64, 1 + 2.3e-16, 1), (np.float64, -1e-9, 0), (np.float32, -1e-7, 0),
+    (np.float64, 1.000005, 1), (np.float16, 1.001, 1), (np.longdouble, 1 + 1e-17, 1),
+])  # fmt: skip
 @pytest.mark.parametrize("field", ["images", "test_images"])
 def test_what_rounding_left_is_clamped(own, dtype, entry, value, field):
     images = RANDOM.astype(dtype)
@@ -45,15 +37,10 @@ def test_what_rounding_left_is_clamped(own, dtype, entry, value, field):
     assert np.array_equal(np.delete(found, 3, 0), np.delete(images.astype(np.float32), 3, 0))
 
 
-@pytest.mark.parametrize(
-    ("dtype", "entry", "shown"),
-    [
-        (np.float32, 1.001, "1.001"),
-        (np.float64, 1.00002, "1.00002"),
-        (np.float64, -2e-5, "-2e-05"),
-        (np.float16, 2, ", 2]"),
-    ],
-)
+@pytest.mark.parametrize(("dtype", "entry", "shown"), [
+    (np.float32, 1.001, "1.001"), (np.float64, 1.00002, "1.00002"), (np.float64, -2e-5, "-2e-05"),
+    (np.float16, 2, ", 2]"),
+])  # fmt: skip
 def test_what_is_more_than_rounding_is_shown(own, refusal, dtype, entry, shown):
     images = RANDOM.astype(dtype)
     images[0, 0, 0] = entry
@@ -62,17 +49,11 @@ def test_what_is_more_than_rounding_is_shown(own, refusal, dtype, entry, shown):
     assert "rescale floats to [0, 1]" in line
 
 
-@pytest.mark.parametrize(
-    "images",
-    [
-        np.full((60, 3, 3), 0.5),
-        np.full((60, 3, 3), 200, dtype=np.uint8),
-        np.repeat(RANDOM[:1], 60, axis=0),
-        np.ones((2, 1, 1)),
-        np.concatenate([np.ones((59, 2, 2)), np.zeros((1, 2, 2))])[np.random.default_rng(0).permutation(60).argsort()],
-    ],
-    ids=["grey", "bytes", "one repeated", "one pixel", "the different one is held out"],
-)
+@pytest.mark.parametrize("images", [
+    np.full((60, 3, 3), 0.5), np.full((60, 3, 3), 200, dtype=np.uint8), np.repeat(RANDOM[:1], 60, axis=0),
+    np.ones((2, 1, 1)),
+    np.concatenate([np.ones((59, 2, 2)), np.zeros((1, 2, 2))])[np.random.default_rng(0).permutation(60).argsort()],
+], ids=["grey", "bytes", "one repeated", "one pixel", "the different one is held out"])  # fmt: skip
 def test_pictures_all_alike_are_refused(own, refusal, images):
     assert refusal(resolved, own(images=images)).endswith("all pictures to train on are equal; give different ones")
 
@@ -82,16 +63,10 @@ def test_equal_training_images_are_refused_whatever_the_test_part(own, refusal, 
     assert "equal" in refusal(resolved, own(images=np.ones((60, 3, 2)), **test))
 
 
-@pytest.mark.parametrize(
-    "images",
-    [
-        np.where(np.arange(60)[:, None, None] % 2, 1.0, 0.5) * np.ones((60, 2, 2)),
-        RANDOM[:, :, :1],
-        RANDOM[:2],
-        0.5 + 1e-6 * RANDOM,
-    ],
-    ids=["two pictures", "one column", "two", "nearly alike"],
-)
+@pytest.mark.parametrize("images", [
+    np.where(np.arange(60)[:, None, None] % 2, 1.0, 0.5) * np.ones((60, 2, 2)), RANDOM[:, :, :1], RANDOM[:2],
+    0.5 + 1e-6 * RANDOM,
+], ids=["two pictures", "one column", "two", "nearly alike"])  # fmt: skip
 def test_little_variety_is_taken(own, images):
     data = resolved(own(images=images))
     assert len(data.train.images) + len(data.test.images) == len(images)

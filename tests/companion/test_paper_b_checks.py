@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from companion.persistence.verdicts import check_adaptation, check_generation, check_planar
+from companion.persistence.verdicts import check_adaptation, check_generation, check_planar, claims
 from companion.reader.references import planar_ranges
 
 
@@ -59,9 +59,11 @@ def test_kept_ranges_follow_the_spread_of_the_seeds(tmp_path):
 
 
 def test_adaptation_is_skipped_with_its_reason_or_must_beat_chance(tmp_path):
-    absent = write(tmp_path / "a", "accuracy", {}, not_run="no USPS")
+    absent = write(tmp_path / "a", "accuracy", {}, not_run="no USPS", study="adaptation")
     (row,) = check_adaptation([absent])
     assert row.verdict == "skipped: not run: no USPS"
+    paths = {"paper_b_records": [absent / "run.json"], "paper_b": [absent / "log.csv"]}
+    assert claims(paths, "laptop") == {"B-adaptation": ("not tested", "not run: no USPS")}
     good = write(tmp_path / "b", "accuracy", {0: [0.4, 0.6]}, not_run=None)
     collapsed = write(tmp_path / "c", "accuracy", {0: [0.4, 0.6], 1: [0.4, 0.1]}, not_run=None)
     assert verdicts(check_adaptation([good, collapsed])) == ["pass", "fail"]

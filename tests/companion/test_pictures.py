@@ -1,6 +1,5 @@
 """Pictures of runs, the figures drawn from them and from the table of scores, and the names of variants."""
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -15,12 +14,14 @@ from companion.algorithms.networks import make_generator
 from companion.algorithms.runs import OTConfig
 from companion.algorithms.variants.settings import Variant
 from companion.common import style
+from companion.common.files import write_csv
 from companion.data.images import DataError
 from companion.scores import draw_neighbours as neighbours
 from companion.scores import draw_tradeoff as tradeoff
 from companion.scores import draw_variants as variants
 from companion.scores import run_pictures as pictures
 from companion.scores import run_table as evaluation_table
+from companion.scores.verdicts import read_scores
 
 ROOT = Path(__file__).parents[2]
 RUN = {"generator": "mlp", "seed": 0, "changes": {}}
@@ -104,18 +105,14 @@ def told(lam, generator="mlp", seed=0, **changes):
     return config.name(), told_of
 
 
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({}, "λ = 0.01"),
-        (CHANGED[0], "λ = 0.1 to 0.01, over 25% of the steps"),
-        (CHANGED[1], "λ = 0.01, self term of 50, ψ by minibatch"),
-        ({"carry": 0.9, "reuse": 4}, "λ = 0.01, ψ carried on (0.9), 4 batches again"),
-        ({"lr_decay": 0.5, "weight_average": 0.999}, "λ = 0.01, rate falls (50%), θ averaged (0.999)"),
-        ({"potential": "network", "batch_atoms": 64}, "λ = 0.01, ψ by network, of 64 atoms"),
-        ({"self_atoms": 8, "self_weight": 0.5}, "λ = 0.01, self term of 8, its weight 0.5"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "text"), [
+    ({}, "λ = 0.01"), (CHANGED[0], "λ = 0.1 to 0.01, over 25% of the steps"),
+    (CHANGED[1], "λ = 0.01, self term of 50, ψ by minibatch"),
+    ({"carry": 0.9, "reuse": 4}, "λ = 0.01, ψ carried on (0.9), 4 batches again"),
+    ({"lr_decay": 0.5, "weight_average": 0.999}, "λ = 0.01, rate falls (50%), θ averaged (0.999)"),
+    ({"potential": "network", "batch_atoms": 64}, "λ = 0.01, ψ by network, of 64 atoms"),
+    ({"self_atoms": 8, "self_weight": 0.5}, "λ = 0.01, self term of 8, its weight 0.5"),
+])  # fmt: skip
 def test_a_variant_is_named_by_what_is_changed(changes, text):
     assert style.run_label(told(**{"lam": 0.01} | changes)[1]) == text
 
@@ -154,11 +151,12 @@ def made(tmp_path):
     def write(runs, missing=()):
         names = ["real", "blurred", *dict.fromkeys(run["setting"] for run in runs.values())]
         numbers = {key: math.nan if key in missing else value for key, value in NUMBERS.items()}
-        with (tmp_path / "table.csv").open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["name", "lam", "seeds", "sets", *numbers, *(f"{key}_pm" for key in numbers)])
-            for k, name in enumerate(names, 1):
-                writer.writerow([name, 0, 1, 3, *(k * value for value in numbers.values()), *numbers.values()])
+        header = ["name", "lam", "seeds", "sets", *numbers, *(f"{key}_pm" for key in numbers)]
+        rows = [
+            [name, 0, 1, 3, *(k * value for value in numbers.values()), *numbers.values()]
+            for k, name in enumerate(names, 1)
+        ]
+        write_csv(tmp_path / "table.csv", header, rows)
         shown, times = [], []
         for k, name in enumerate(runs):
             shown.append(tmp_path / f"{name}.npz")
@@ -237,7 +235,7 @@ def test_labels_keep_clear_of_each_other(tmp_path):
 def test_rows_of_variants_are_one_per_setting(made):
     runs = dict([told(0.1), told(0.1, seed=1), told(0), told(0.1, "dcgan"), told(**CHANGED[1])])
     table, shown, times = made(runs)
-    rows = variants.settings(runs, style.read_scores(table), shown, times)
+    rows = variants.settings(runs, read_scores(table), shown, times)
     assert [(row["generator"], row["lam"], len(row["times"])) for row in rows] == [
         ("mlp", 0, 1), ("mlp", 0.1, 2), ("mlp", 0.01, 1)
     ]  # fmt: skip

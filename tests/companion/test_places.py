@@ -4,16 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from companion.common import settings
 from companion.common.places import place_of_images, serves, tag, wanted_images
+from companion.common.schema import read_config
 from companion.common.settings import resolve
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "config/schema.json").read_text())
-PRESETS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "config/presets").glob("*.yaml")}
-DEFAULT = yaml.safe_load((ROOT / "config/default.yaml").read_text()) | {"preset": "laptop", "device": "cpu"}
+SCHEMA, PRESETS, DEFAULT = read_config(ROOT)
+DEFAULT |= {"preset": "laptop", "device": "cpu"}
 KEYS = ("n_train", "lr_theta", "step_c", "outer_steps")
 FELL_BACK = {"name": "digits", "source": "embedded", "asked": {"dataset": "auto", "seed": 0}}
 DIGITS = FELL_BACK | {"asked": {"dataset": "digits", "seed": 0}}

@@ -1,6 +1,8 @@
-"""The 2-D experiment: its laws, its arms, and its script, summary and figures on a tiny run."""
+"""The 2-D experiment: its laws, its arms, and its script, summary and figures on a tiny run.
 
-import csv
+Claims: B-faster, B-better, B-naive, B-equal-updates, B-equal-gradients, B-equal-rate.
+"""
+
 import json
 import math
 from dataclasses import replace
@@ -9,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from companion.common.readers import read_table
 from companion.persistence import draw_planar as plot
 from companion.persistence import run_planar as script
 from companion.persistence import run_planar_table as planar_table
 from companion.persistence import summary as paper_b_summary
 from companion.persistence.arms import METHODS, PlanarConfig
 from companion.persistence.planar import LAWS, PlanarRun, sampling_floor
+from companion.persistence.verdicts import judged
 
 TINY = PlanarConfig(outer_steps=4, measure_every=2, batch_size=32, atoms=32, psi_steps=2, critic_steps=2, lam=0.05)
 
@@ -150,8 +154,7 @@ def test_the_last_step_is_shown_wherever_it_falls(tmp_path):
 def test_the_table_has_a_row_per_arm(arms, tmp_path):
     logs, timings = [f / "log.csv" for f in arms], [f / "timing.csv" for f in arms]
     planar_table.table([f / "run.json" for f in arms], logs, timings, tmp_path / "t.csv", tmp_path / "t.md")
-    with (tmp_path / "t.csv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_table(tmp_path / "t.csv")
     assert [row["arm"] for row in rows] == [f.name for f in arms]
     assert all(float(row["w1_mean"]) > 0.5 and math.isinf(float(row["steps_to_0.2"])) for row in rows)
     assert "never" in (tmp_path / "t.md").read_text(encoding="utf-8")
@@ -178,17 +181,17 @@ def made_up(tmp_path, seeds, better=0.1):
 
 
 def test_verdicts_follow_the_rule(tmp_path):
-    confirmed = paper_b_summary.claims(made_up(tmp_path / "a", 10), "paper")
+    confirmed = judged(made_up(tmp_path / "a", 10), "paper")
     assert len(confirmed) == 6
     assert {holds for holds, _ in confirmed.values()} == {True}
-    refuted = paper_b_summary.claims(made_up(tmp_path / "b", 10, better=-0.1), "paper")
+    refuted = judged(made_up(tmp_path / "b", 10, better=-0.1), "paper")
     assert {holds for holds, _ in refuted.values()} == {False}
-    two = paper_b_summary.claims(made_up(tmp_path / "c", 2), "laptop")
+    two = judged(made_up(tmp_path / "c", 2), "laptop")
     assert {holds for holds, _ in two.values()} == {None}
     assert "over 2 paired seeds" in two["B-faster"][1]
-    smoke = paper_b_summary.claims(made_up(tmp_path / "d", 10), "smoke")
+    smoke = judged(made_up(tmp_path / "d", 10), "smoke")
     assert {holds for holds, _ in smoke.values()} == {None}
-    assert paper_b_summary.claims({}, "paper") == {}
+    assert judged({}, "paper") == {}
 
 
 def test_equal_counts_compare_within_the_shorter_run(tmp_path):
@@ -200,9 +203,9 @@ def test_equal_counts_compare_within_the_shorter_run(tmp_path):
 
     fast, slow = curve(5, np.linspace(1, 0.1, 10)), curve(1, np.linspace(1, 0.55, 10))
     # 90 updates: all of the slow arm, whose last three are .65, .6, .55; of the fast one steps 0 and 10
-    assert paper_b_summary.at_equal_updates(slow, fast) == pytest.approx([0.6 - 0.95])
+    assert paper_b_summary.differences(slow, fast, "W1 at equal updates") == pytest.approx([0.6 - 0.95])
     # 540 gradients: all of the slow arm; steps 0 to 50 of the fast one, .7, .6, .5
-    assert paper_b_summary.at_equal_gradients(slow, fast) == pytest.approx([0.6 - 0.6])
+    assert paper_b_summary.differences(slow, fast, "W1 at equal gradients") == pytest.approx([0.6 - 0.6])
 
 
 def test_speed_needs_three_measures_in_a_row():

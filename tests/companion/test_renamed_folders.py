@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from companion.algorithms.runs import OTConfig
+from companion.common.readers import run_summary
+from companion.images.verdicts import check_runs
 from companion.persistence import draw_planar, run_planar_table
+from companion.persistence import verdicts as persistence
 from companion.persistence.arms import AdaptationConfig, GenerationConfig, PlanarConfig
-from companion.persistence.verdicts import check_adaptation, check_generation, check_planar
-from companion.reader import claims, references, report_results, verification
+from companion.reader import references, report_results
 from companion.scores.run_table import grouped
+from companion.scores.verdicts import seconds_by_setting
 
 
 def write(folder, config, log, **told):
@@ -71,26 +74,19 @@ def said_of(root, found):
     timings, snapshots = ([p.with_name(name) for p in paths["planar"]] for name in ("timing.csv", "snapshots.npz"))
     run_planar_table.table(paths["planar"], logs["planar"], timings, root / "t.csv", root / "t.md")
     said["table"] = (root / "t.csv").read_text(encoding="utf-8")
-    said["checks"] = [
-        *check_planar(found["planar"], "laptop", root),
-        *check_adaptation(found["adaptation"]),
-        *check_generation(found["generation"], "laptop"),
-    ]
-    runs = [claims.run_summary(folder) for folder in found["images"]]
+    said["checks"] = list(persistence.checks(paths, "laptop", root))
+    runs = [run_summary(folder) for folder in found["images"]]
     dataset = {"name": "x", "label": "x", "sha256": {"train": "abc"}}
     said["ranges"] = references.ranges(found["images"][0].parent, {"n_train": 4})
     kept = {"data_sha256": dataset["sha256"], "config": {}, "runs": said["ranges"]}
     (root / "images-laptop-x.json").write_text(json.dumps(kept), encoding="utf-8")
-    said["runs"] = list(verification.check_runs(runs, 1.0, "laptop", dataset, root))
-    said["seconds"] = claims.seconds_by_setting(paths["images"])
-    records = {kind: [json.loads(path.read_text(encoding="utf-8")) for path in paths[kind]] for kind in paths}
-    told = {
-        r["name"]: log for kind in paths if kind != "images" for r, log in zip(records[kind], logs[kind], strict=True)
-    }
-    said["claims"] = claims.paper_b_claims(told, "laptop")
-    said["not run"] = claims.not_run(
-        [record | {"not_run": record["study"]} for kind in paths for record in records[kind]]
-    )
+    said["runs"] = list(check_runs(runs, 1.0, "laptop", dataset, root))
+    said["seconds"] = seconds_by_setting(paths["images"])
+    arms = {"paper_b_records": [], "paper_b": []}
+    for kind in ("planar", "adaptation", "generation"):
+        arms["paper_b_records"] += paths[kind]
+        arms["paper_b"] += logs[kind]
+    said["claims"] = persistence.claims(arms, "laptop")
     said["report"] = (
         report_results.planar(root / "t.csv", paths["planar"]),
         report_results.adaptation(logs["adaptation"]),
@@ -114,7 +110,6 @@ def test_what_is_said_names_each_setting_once(made):
     assert said["seconds"] == {"ot-mlp-lam0.01": 5.0, "ot-mlp-lam0.01-selfatoms50": 5.0}
     assert {name: kept["seeds"] for name, kept in said["ranges"].items()} == dict.fromkeys(said["seconds"], 2)
     assert {row.verdict for row in said["runs"]} == {"pass"}
-    assert said["not run"] == {"B-adaptation": "not run: adaptation"}
     assert {"B-better", "B-equal-updates", "B-adaptation", "B-generation"} <= said["claims"].keys()
     assert said["report"][1]["rows"][0]["arm"].startswith("USPS to MNIST")
     assert b"swissroll" not in said["figure"]

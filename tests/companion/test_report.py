@@ -1,6 +1,5 @@
 """The report: its numbers are those of the results, and it can be typeset whatever was found."""
 
-import csv
 import io
 import json
 import math
@@ -11,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from companion.common.files import write_csv, write_json
 from companion.common.job import job
 from companion.reader import report, report_numbers, report_results, report_text
 from companion.reader.claims_map import read_map
@@ -24,17 +24,12 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="518pt" height="100pt"><tex
 
 def table(path, rows):
     """Write dicts as a CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, list(rows[0]), [[row[key] for key in rows[0]] for row in rows])
     return str(path)
 
 
 def record(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    write_json(path, content)
     return str(path)
 
 

@@ -1,18 +1,17 @@
 """Every number of the configuration means itself, however it was given; what cannot be meant is refused at once."""
 
-import json
 from pathlib import Path
 
 import pytest
 import yaml
+from refusals import refused
 
 from companion.common import settings
-from companion.common.settings import ConfigError, meant, resolve
+from companion.common.schema import ConfigError, read_config
+from companion.common.settings import meant, resolve
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "config/schema.json").read_text())
-PRESETS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "config/presets").glob("*.yaml")}
-DEFAULT = yaml.safe_load((ROOT / "config/default.yaml").read_text())
+SCHEMA, PRESETS, DEFAULT = read_config(ROOT)
 SPECS = SCHEMA["properties"]
 INTEGERS = [key for key, spec in SPECS.items() if "integer" in spec.get("type", ())]
 NUMBERS = ["lr_theta", "step_c"]
@@ -47,19 +46,10 @@ def test_numbers_however_given(key, given, value):
     assert repr(found) == repr(value)  # one form of each number, so that equal settings rerun nothing
 
 
-@pytest.mark.parametrize(
-    ("given", "lams"),
-    [
-        (["0.01", "0.1"], (0.01, 0.1)),
-        ("[0.01, 0.1]", (0.01, 0.1)),
-        ("0.01, 1e-1", (0.01, 0.1)),
-        ([0, "1e-3"], (0, 0.001)),
-        ("1e-3", (0.001,)),
-        ("[0.2]", (0.2,)),
-        (1e6, (1e6,)),
-        (-0.0, (0.0,)),
-    ],
-)
+@pytest.mark.parametrize(("given", "lams"), [
+    (["0.01", "0.1"], (0.01, 0.1)), ("[0.01, 0.1]", (0.01, 0.1)), ("0.01, 1e-1", (0.01, 0.1)),
+    ([0, "1e-3"], (0, 0.001)), ("1e-3", (0.001,)), ("[0.2]", (0.2,)), (1e6, (1e6,)), (-0.0, (0.0,)),
+])  # fmt: skip
 def test_lams_however_given(given, lams):
     found = resolved(lams=given).lams
     assert [f"{lam:g}" for lam in found] == [f"{lam:g}" for lam in lams]
@@ -85,46 +75,12 @@ def test_words_for_null_and_for_true():
     assert meant("null", SPECS["dataset"]) == "null"  # which has no null: a name like any other
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"seed": "1e-3"},
-        {"seed": "1e10"},
-        {"n_train": "1e2.5"},
-        {"n_train": [100]},
-        {"n_train": float("inf")},
-        {"batch_size": "nan"},
-        {"lr_theta": "1e-3x"},
-        {"lr_theta": ["1e-3"]},
-        {"lams": [[0.1]]},
-        {"lams": "[]"},
-        {"lams": "[0.1, x]"},
-        {"lams": ["nan"]},
-        {"lams": [True]},
-        {"generators": ["mlp", "vae"]},
-        {"generators": []},
-        {"cluster": "maybe"},
-        {"image_seeds": "2e1.0"},
-        {"planar_batch": 1},
-        {"planar_batch": "1e0"},
-    ],
-    ids=str,
-)
-def test_what_is_not_meant_is_refused_in_one_line_with_the_value_as_given(change):
-    ((field, value),) = change.items()
-    with pytest.raises(ConfigError) as caught:
-        resolved(**change)
-    assert str(caught.value).startswith(f"config: {field} = {value!r}: give ")
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize("name", ["a{b}.npz", "{.npz", "a}/b.npz"])
 def test_braces_in_a_path_are_refused_in_one_line(tmp_path, name):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.touch()
-    with pytest.raises(ConfigError, match="braces in a path cannot be used here; rename it"):
-        resolved(dataset=str(path))
+    assert "braces in a path cannot be used here; rename it" in refused(resolved, dataset=str(path), kind=ConfigError)
     if path.parent != tmp_path:
         with pytest.raises(ConfigError, match="data_dir = .*: braces"):
             resolved(data_dir=str(path.parent))

@@ -1,4 +1,4 @@
-"""The blur that lam brings, in closed form, against the exact solver and against models that are no Gaussians."""
+"""The blur that lam brings, in closed form, against the exact solver and other models. Claims: A-bound."""
 
 import pytest
 import torch

@@ -1,6 +1,5 @@
 """The closed forms behind the figure "why the gradient fails" against the solver, quadrature and autograd."""
 
-import csv
 import math
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from companion.common.readers import read_table
 from companion.counterexample import run_theory, theory
 from companion.counterexample.descent import INSTANCES, Translation, optimal_psi, transport_cost
 from otgrad import SemiDual, solve_exact
@@ -223,7 +223,7 @@ def test_every_table_holds_the_computed_beside_the_closed_form(tmp_path):
     }
     paths = {part.__name__: tmp_path / f"{part.__name__}.csv" for part in run_theory.PARTS}
     run_theory.theory_tables(arguments, paths)
-    tables = {name: list(csv.DictReader(path.open(encoding="utf-8"))) for name, path in paths.items()}
+    tables = {name: read_table(path) for name, path in paths.items()}
     lengths = {"profiles": 20, "slopes": 2, "dilation": 10, "shrinkage": 4, "field": 18, "convergence": 6, "modulus": 1}
     assert {name: len(rows) for name, rows in tables.items()} == lengths
     pairs = [("profiles", "dual", "solved"), ("convergence", "distance", "contraction")]

@@ -1,59 +1,26 @@
-"""Algorithm 1's loop on images small enough to train on in a second."""
+"""Algorithm 1's loop on images small enough to train on in a second. Claims: A-convergence-algorithm1, A-smoothing."""
 
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from refusals import refused
 from torch import nn
+from trainings import CONFIG, Interrupted, same, until
 
 from companion.algorithms.algorithm1 import ascend_psi, descend_theta, sample_images, train
-from companion.algorithms.checkpoints import CheckpointFolder
 from companion.algorithms.networks import make_generator
 from companion.algorithms.problem import Problem
-from companion.algorithms.runs import OTConfig, RunError
+from companion.algorithms.runs import RunError
 from companion.data.images import load_digits
-from otgrad import Cost, SemiDual
-from otgrad.ctransform import psi_step, x_grad
+from otgrad import SemiDual
 from otgrad.measures import Dirac, DiscreteMeasure, Uniform
 from otgrad.solvers.stochastic import AsgdState, StepRule
-
-CONFIG = OTConfig(
-    "mlp", 0.05, 0, batch_size=8, outer_steps=7, inner_steps=3, lr_theta=1e-3, n_train=12,
-    log_every=2, checkpoint_every=3, eval_samples=16,
-)  # fmt: skip
 
 
 def images(n=12, shape=(4, 4)):
     return torch.rand(n, math.prod(shape), generator=torch.Generator().manual_seed(9))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Give an empty checkpoint folder per name."""
-
-    def make(name):
-        path = tmp_path / name
-        path.mkdir()
-        return CheckpointFolder(path)
-
-    return make
-
-
-class Interrupted(Exception):
-    pass
-
-
-def until(last):
-    """A `track` that is interrupted before theta-step last + 1."""
-
-    def track(steps):
-        for step in steps:
-            if step > last:
-                raise Interrupted
-            yield step
-
-    return track
 
 
 def run(config, folder, track=iter, digest="d", y=None):
@@ -61,11 +28,7 @@ def run(config, folder, track=iter, digest="d", y=None):
 
 
 def assert_same(first, second):
-    states = first.generator.state_dict(), second.generator.state_dict()
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    assert torch.equal(first.psi, second.psi)
-    assert first.log == second.log
+    assert same(first, second)
     assert [row["step"] for row in first.timing] == [row["step"] for row in second.timing]
 
 
@@ -130,26 +93,21 @@ def test_psi_has_its_gauge(folder):
 def test_checkpoint_of_another_configuration_is_refused(folder):
     checkpoints = folder("a")
     run(CONFIG, checkpoints)
-    with pytest.raises(RunError, match="another configuration: delete") as caught:
-        run(CONFIG, checkpoints, digest="e")
-    assert "\n" not in str(caught.value)
+    assert "another configuration: delete" in refused(run, CONFIG, checkpoints, digest="e", kind=RunError)
     checkpoints.save({})
-    with pytest.raises(RunError, match="another configuration"):
-        run(CONFIG, checkpoints)
+    assert "another configuration" in refused(run, CONFIG, checkpoints, kind=RunError)
 
 
 def test_damaged_checkpoint_is_refused(folder):
     checkpoints = folder("a")
     (checkpoints.path / "checkpoint.pt").write_bytes(b"PK")
-    with pytest.raises(RunError, match="delete the folder to start again"):
-        run(CONFIG, checkpoints)
+    assert "delete the folder to start again" in refused(run, CONFIG, checkpoints, kind=RunError)
 
 
 def test_images_that_are_not_finite_are_refused(folder):
     y = images()
     y[3, 5] = math.nan
-    with pytest.raises(ValueError, match="not finite"):
-        run(CONFIG, folder("a"), y=y)
+    assert "not finite" in refused(run, CONFIG, folder("a"), y=y)
 
 
 def test_training_that_diverges_is_stopped_and_keeps_its_checkpoint(folder):
@@ -159,10 +117,17 @@ def test_training_that_diverges_is_stopped_and_keeps_its_checkpoint(folder):
     state = checkpoints.load(torch.device("cpu"))
     next(iter(state["generator"].values())).fill_(math.nan)
     checkpoints.save(state)
-    with pytest.raises(FloatingPointError, match="not finite") as caught:
-        run(CONFIG, checkpoints)
-    assert "\n" not in str(caught.value)
+    assert "not finite" in refused(run, CONFIG, checkpoints, kind=FloatingPointError)
     assert checkpoints.load(torch.device("cpu"))["step"] == 3
+
+
+@pytest.mark.parametrize("kind", ["mlp", "dcgan"])
+@pytest.mark.parametrize(("batch_size", "n_train"), [(1, 12), (1, 2), (8, 2)])
+def test_a_batch_of_one_and_two_images(kind, batch_size, n_train, folder):
+    config = replace(CONFIG, generator=kind, batch_size=batch_size, n_train=n_train)
+    trained = train(config, images(n_train, (8, 8)), (8, 8), folder("a"), "d")
+    assert trained.psi.isfinite().all()
+    assert all(math.isfinite(row["value"]) for row in trained.log)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "dcgan"])
@@ -202,7 +167,7 @@ def small():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = nn.Linear(3, 2).double()
-    problem = Problem(Dirac((0.1, 0.2, 0.3)), DiscreteMeasure.from_atoms(y), Cost(), 0.5)
+    problem = Problem(Dirac((0.1, 0.2, 0.3)), SemiDual(DiscreteMeasure.from_atoms(y), 0.5))
     return generator, problem, torch.randn(5, generator=rng, dtype=torch.float64)
 
 
@@ -210,13 +175,13 @@ def test_descend_theta_takes_the_explicit_step(small):
     generator, problem, psi = small
     z = problem.latent(1)
     x = generator(z).detach()
-    slope = x_grad(x, problem.target, psi, problem.lam, problem.cost)[1][0]
+    slope = problem.semidual.x_grad(x, psi)[1][0]
     weight, bias = generator.weight.detach().clone(), generator.bias.detach().clone()
     optimizer = torch.optim.SGD(generator.parameters(), lr=0.1)
     value = descend_theta(generator, problem, psi, optimizer, 4, torch.Generator())
     torch.testing.assert_close(generator.bias.detach(), bias - 0.1 * slope, rtol=0, atol=1e-14)
     torch.testing.assert_close(generator.weight.detach(), weight - 0.1 * torch.outer(slope, z[0]), rtol=0, atol=1e-14)
-    expected = SemiDual(problem.target, problem.lam, problem.cost).value(x, psi)[0]
+    expected = problem.semidual.value(x, psi)[0]
     assert float(value) == pytest.approx(float(expected), abs=1e-14)
     assert not value.requires_grad
 
@@ -228,7 +193,7 @@ def test_ascend_psi_moves_psi_alone_and_from_the_average(small):
     rule = StepRule("plain", c=0.3, power=0.0, averaging=None)
     new = ascend_psi(generator, problem, state, rule, 1, 4, torch.Generator())
     x = generator(problem.latent(4)).detach()
-    grad = psi_step(x, problem.target, psi, problem.lam, problem.cost)[1]
+    grad = problem.semidual.step(x, psi)[1]
     torch.testing.assert_close(new.average, psi + 0.3 * grad, rtol=0, atol=1e-14)
     assert new.k == 1
     assert all(torch.equal(*pair) for pair in zip(before, generator.parameters(), strict=True))
@@ -239,7 +204,10 @@ def test_ascend_psi_moves_psi_alone_and_from_the_average(small):
 def test_samples_are_drawn_in_evaluation_mode(training):
     generator = make_generator("dcgan", (4, 4), seed=0).train(training)
     before = {key: value.clone() for key, value in generator.state_dict().items()}
-    latent = Problem(lambda b, g: torch.rand(b, 100, generator=g), None, Cost(), 0.0).latent
+
+    def latent(b, g):
+        return torch.rand(b, 100, generator=g)
+
     first = sample_images(generator, latent, 5, torch.Generator().manual_seed(0))
     assert first.shape == (5, 16)
     assert generator.training is training

@@ -1,9 +1,6 @@
 import bz2
 import hashlib
-import io
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -151,28 +148,15 @@ def test_libsvm_is_the_same_data(tmp_path, small_usps):
         np.testing.assert_array_equal(images.labels, small_usps[f"{part}/target"])
 
 
-@pytest.mark.parametrize(
-    ("line", "fault"),
-    [
-        ("1 0:1", "Invalid index 0"),
-        ("1 257:1", "257 features"),
-        ("1 2:1 1:1", "sorted"),
-        ("1 1:1 1:1", "sorted"),
-        ("1 1:", "not a readable"),
-        ("1 1", "not a readable"),
-        ("1 99999999999999999999:1", "not a readable"),
-        ("1:1", "not a readable"),
-        ("<html>", "not a readable"),
-        ("1 1:nan", "not finite"),
-        ("1 1:1.001", "pixels range"),
-        ("0 1:1", "labels are not the integers 1 to 10"),
-        ("11 1:1", "labels are not the integers 1 to 10"),
-        ("1.5 1:1", "labels are not the integers 1 to 10"),
-        ("nan 1:1", "labels are not the integers 1 to 10"),
-        ("", "of shape (4, 256), not float32 of shape (5, 256)"),
-        ("1 1:1\n1 1:1", "of shape (6, 256), not float32 of shape (5, 256)"),
-    ],
-)
+@pytest.mark.parametrize(("line", "fault"), [
+    ("1 0:1", "Invalid index 0"), ("1 257:1", "257 features"), ("1 2:1 1:1", "sorted"), ("1 1:1 1:1", "sorted"),
+    ("1 1:", "not a readable"), ("1 1", "not a readable"), ("1 99999999999999999999:1", "not a readable"),
+    ("1:1", "not a readable"), ("<html>", "not a readable"), ("1 1:nan", "not finite"),
+    ("1 1:1.001", "pixels range"), ("0 1:1", "labels are not the integers 1 to 10"),
+    ("11 1:1", "labels are not the integers 1 to 10"), ("1.5 1:1", "labels are not the integers 1 to 10"),
+    ("nan 1:1", "labels are not the integers 1 to 10"), ("", "of shape (4, 256), not float32 of shape (5, 256)"),
+    ("1 1:1\n1 1:1", "of shape (6, 256), not float32 of shape (5, 256)"),
+])  # fmt: skip
 def test_libsvm_refusals(tmp_path, small_usps, refusal, line, fault):
     path = tmp_path / "usps.t.bz2"
     rest = [libsvm_line(small_usps["test/data"][0], 3)] * 4
@@ -190,7 +174,7 @@ def test_libsvm_that_is_not_bz2(tmp_path, small_usps, refusal):
 
 
 @pytest.fixture
-def served(monkeypatch, small_usps):
+def served(monkeypatch, small_usps, response):
     """What a host serves, declared as the originals: name -> bytes; and the names asked for."""
     contents = {usps.USPS_FILES[part][0]: libsvm_bytes(small_usps, part) for part in PARTS}
     table = {
@@ -201,9 +185,7 @@ def served(monkeypatch, small_usps):
 
     def get(url, **options):
         asked.append(url.rsplit("/", 1)[1])
-        content = io.BytesIO(contents[asked[-1]])
-        raw = SimpleNamespace(read1=lambda size, decode_content: content.read1(size))
-        return nullcontext(SimpleNamespace(url=url, history=[], raise_for_status=lambda: None, raw=raw))
+        return response(url, contents[asked[-1]])
 
     monkeypatch.setattr(requests, "get", get)
     return contents, asked

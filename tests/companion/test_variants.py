@@ -1,17 +1,17 @@
-"""Variants of Algorithm 1: their pieces on problems with a known answer, and their training from end to end."""
+"""Variants of Algorithm 1: pieces of which the answer is known, and training from end to end. Claims: A-beyond."""
 
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from refusals import refused
 from torch import nn
+from trainings import CONFIG, Interrupted, same, until
 
 from companion.algorithms.algorithm1 import algorithm1, train
-from companion.algorithms.checkpoints import CheckpointFolder
 from companion.algorithms.networks import LATENT_DIM, make_generator, make_potential
 from companion.algorithms.problem import Problem
-from companion.algorithms.runs import OTConfig
 from companion.algorithms.variants.anchor import Anchor
 from companion.algorithms.variants.build import build
 from companion.algorithms.variants.loops import VariantLoop, VectorDual
@@ -26,10 +26,6 @@ from otgrad.gradient import theta_gradient_explicit
 from otgrad.measures import Dirac, DiscreteMeasure, Normal, Uniform
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
-CONFIG = OTConfig(
-    "mlp", 0.05, 0, batch_size=8, outer_steps=7, inner_steps=3, lr_theta=1e-3, n_train=12,
-    log_every=2, checkpoint_every=3, eval_samples=16,
-)  # fmt: skip
 VARIANTS = {
     "annealed": {"lam_start": 0.5, "lam_share": 0.8},
     "carried": {"carry": 0.9},
@@ -44,38 +40,9 @@ VARIANTS = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Give an empty checkpoint folder per name."""
-
-    def make(name):
-        path = tmp_path / name
-        path.mkdir()
-        return CheckpointFolder(path)
-
-    return make
-
-
 def run(config, folder, track=iter):
     y = torch.rand(12, 16, generator=torch.Generator().manual_seed(9))
     return train(config, y, (4, 4), folder, "d", track)
-
-
-def until(last):
-    """A `track` that is interrupted before theta-step last + 1."""
-
-    def track(steps):
-        for step in steps:
-            if step > last:
-                raise InterruptedError
-            yield step
-
-    return track
-
-
-def same(first, second):
-    states = first.generator.state_dict(), second.generator.state_dict()
-    return torch.equal(first.psi, second.psi) and all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 # Training from end to end
@@ -87,7 +54,7 @@ def test_interrupted_training_ends_bit_for_bit_as_uninterrupted(name, kind, fold
     config = replace(CONFIG, generator=kind, **VARIANTS[name])
     whole, stopped = run(config, folder("whole")), folder("stopped")
     for stop in (4, 6):  # checkpoints at 3, 6 and 7
-        with pytest.raises(InterruptedError):
+        with pytest.raises(Interrupted):
             run(config, stopped, until(stop))
     resumed = run(config, stopped)
     assert same(whole, resumed)
@@ -106,7 +73,7 @@ def test_every_variant_changes_the_result_and_the_name(name, folder):
 def test_defaults_are_algorithm_1_bit_for_bit(folder):
     y = torch.rand(12, 16, generator=torch.Generator().manual_seed(9))
     target = DiscreteMeasure.from_atoms(y)
-    problem = Problem(Uniform(LATENT_DIM), target, Cost().normalized(y, target.nu), CONFIG.lam)
+    problem = Problem(Uniform(LATENT_DIM), SemiDual(target, CONFIG.lam, Cost().normalized(y, target.nu)))
     generator, rng = make_generator("mlp", (4, 4), 0), torch.Generator().manual_seed(3_000_003)
     optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3)
     steps = algorithm1(generator, problem, AsgdState.zeros(target), optimizer, StepRule(), 3, 8, rng)
@@ -148,9 +115,7 @@ def test_a_variant_that_changes_nothing_is_algorithm_1(settings, folder):
     ids=str,
 )  # fmt: skip
 def test_bad_settings_are_refused_in_one_line(settings):
-    with pytest.raises(ValueError, match=next(reversed(settings))) as caught:
-        Variant(**settings)
-    assert "\n" not in str(caught.value)
+    assert next(reversed(settings)) in refused(Variant, **settings)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +127,8 @@ def test_bad_settings_are_refused_in_one_line(settings):
     ids=str,
 )  # fmt: skip
 def test_settings_that_do_not_suit_the_problem_are_refused_in_one_line(settings, folder):
-    with pytest.raises(ValueError, match=r"give|only|needs") as caught:
-        run(replace(CONFIG, **settings), folder("a"))
-    assert "\n" not in str(caught.value)
+    message = refused(run, replace(CONFIG, **settings), folder("a"))
+    assert any(word in message for word in ("give", "only", "needs"))
 
 
 # Schedules
@@ -203,7 +167,7 @@ def test_theta_batch_of_reuse_is_that_of_the_last_psi_batches():
         seen.append(latent(count, rng))
         return seen[-1]
 
-    problem = Problem(recording, DiscreteMeasure.from_atoms(torch.eye(2, dtype=torch.float64)), Cost(), 0.5)
+    problem = Problem(recording, SemiDual(DiscreteMeasure.from_atoms(torch.eye(2, dtype=torch.float64)), 0.5))
     steps = loop(Variant(reuse=2), generator, problem, 3, 4)
     z = steps._ascend(0.5)
     assert torch.equal(z, torch.cat(seen[1:]))
@@ -216,17 +180,17 @@ def anchored_gradients(move):
     """Gradients of four single latents without and with the control variate, theta moved by `move` from the anchor."""
     latents = torch.randn(4, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     y = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    problem = Problem(Normal(2), DiscreteMeasure.from_atoms(y), Cost(), 0.5)
+    problem = Problem(Normal(2), SemiDual(DiscreteMeasure.from_atoms(y), 0.5))
     torch.manual_seed(0)
     generator = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)).double()
-    anchor, psi = Anchor(generator, problem, every=3, batches=4), torch.linspace(0, 1, 5, dtype=torch.float64)
+    anchor, psi = Anchor(generator, problem.semidual, every=3, batches=4), torch.linspace(0, 1, 5, dtype=torch.float64)
     anchor.renew(generator, psi, 0.5, iter(latents).__next__)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter += move
     plain, corrected = [], []
     for z in latents:
-        gradient = theta_gradient_explicit(generator, z, SemiDual(problem.target, 0.5), psi)
+        gradient = theta_gradient_explicit(generator, z, problem.semidual, psi)
         plain.append(torch.cat([part.flatten() for part in gradient]))
         for parameter, part in zip(generator.parameters(), gradient, strict=True):
             parameter.grad = part.clone()
@@ -251,8 +215,8 @@ def test_the_control_variate_takes_all_of_the_variance_at_the_anchor_and_most_of
 
 def test_an_anchor_is_renewed_every_so_many_steps():
     generator, latent = nn.Linear(2, 2), Uniform(2)
-    problem = Problem(latent, DiscreteMeasure.from_atoms(torch.eye(2)), Cost(), 0.5)
-    anchor, draws = Anchor(generator, problem, every=3, batches=2), []
+    problem = Problem(latent, SemiDual(DiscreteMeasure.from_atoms(torch.eye(2)), 0.5))
+    anchor, draws = Anchor(generator, problem.semidual, every=3, batches=2), []
 
     def draw():
         draws.append(latent(4, None))
@@ -265,7 +229,7 @@ def test_an_anchor_is_renewed_every_so_many_steps():
 
 def loop(variant, generator, problem, inner_steps, batch_size, lr=0.02, outer_steps=300):
     optimizer = torch.optim.Adam(generator.parameters(), lr=lr)
-    rng, dual = torch.Generator().manual_seed(0), VectorDual(problem, StepRule(), variant.carry)
+    rng, dual = torch.Generator().manual_seed(0), VectorDual(problem.semidual, StepRule(), variant.carry)
     return VariantLoop(variant, generator, problem, dual, optimizer, (outer_steps, inner_steps), batch_size, rng)
 
 
@@ -327,7 +291,7 @@ def test_gaussian_data_lose_half_of_lam_in_variance_unless_debiased(settings, va
     u = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     y = math.sqrt(2) * torch.erfinv(2 * u - 1)
     target = DiscreteMeasure.from_atoms((y / y.std())[:, None])
-    problem = Problem(Normal(1, dtype=torch.float64), target, Cost(), 0.5)
+    problem = Problem(Normal(1, dtype=torch.float64), SemiDual(target, 0.5))
     generator = Shape(0.5)
     variant = Variant(carry=0.9, lr_decay=0.8, weight_average=0.95, **settings)
     steps = loop(variant, generator, problem, 2, 100)
@@ -344,7 +308,7 @@ def test_a_network_reaches_nearly_the_value_of_the_vector():
     rng = torch.Generator().manual_seed(0)
     x, y = (torch.rand(80, 8, generator=rng) for _ in range(2))
     target, lam = DiscreteMeasure.from_atoms(1.5 * y[:40]), 0.1
-    dual = NetworkDual(Problem(Uniform(8), target, Cost(), lam), 0, 0, rng)
+    dual = NetworkDual(SemiDual(target, lam), 0, 0, rng)
     zero, best = (float(SemiDual(target, lam).value(x, psi)[0]) for psi in (torch.zeros(40), exact_psi(x, target, lam)))
     for _ in range(300):
         dual.ascend(x, lam)
@@ -377,11 +341,11 @@ def test_batches_of_the_data_draw_the_model_to_the_mean():
     With one atom a batch the slope of E OT is 2 (x - E y) = 2 x: inwards, whatever x.
     """
     target = DiscreteMeasure.from_atoms(torch.tensor([[-1.0], [1.0]]))
-    problem = Problem(Dirac((0.5,)), target, Cost(), 0.05)
+    problem = Problem(Dirac((0.5,)), SemiDual(target, 0.05))
     x, rng = torch.tensor([[0.5], [-0.5]]), torch.Generator().manual_seed(0)
     whole = x_grad(x, target, torch.zeros(2), 0.05, Cost())[1]
     torch.testing.assert_close(whole, torch.tensor([[-1.0], [1.0]]))
-    dual = MinibatchDual(problem, 1, rng)
+    dual = MinibatchDual(problem.semidual, 1, rng)
     drawn = [x_grad(x, *dual.law(x, 0.05), 0.05, Cost())[1] for _ in range(200)]
     # a slope is 2 (0.5 -+ 1): standard deviation 2, so 4 standard errors of 200 are 0.57
     torch.testing.assert_close(torch.stack(drawn).mean(dim=0), 2 * x, rtol=0, atol=0.57)
@@ -394,9 +358,9 @@ def test_batches_shrink_the_model_unless_the_self_term_has_the_same_bias(self_at
     y = torch.randn(2000, 8, generator=rng)
     target = DiscreteMeasure.from_atoms(y / y.std())
     generator, variant = Shape(0.5).float(), Variant(self_atoms=self_atoms, potential="minibatch", weight_average=0.98)
-    problem = Problem(Normal(8), target, Cost().normalized(target.y, target.nu), 0.05)
+    problem = Problem(Normal(8), SemiDual(target, 0.05, Cost().normalized(target.y, target.nu)))
     optimizer = torch.optim.Adam(generator.parameters(), lr=0.02)
-    dual = MinibatchDual(problem, 16, rng)
+    dual = MinibatchDual(problem.semidual, 16, rng)
     steps = VariantLoop(variant, generator, problem, dual, optimizer, (150, 0), 16, rng)
     for _ in range(150):
         next(steps)

@@ -1,4 +1,3 @@
-import csv
 import importlib
 from dataclasses import replace
 
@@ -7,6 +6,7 @@ import pytest
 import torch
 
 pytest.importorskip("ot")
+from companion.common.readers import read_table
 from companion.crosscheck import comparison as crosscheck
 from companion.crosscheck.comparison import Check, compare, pot_sinkhorn
 from companion.crosscheck.instances import image_instance, small_instances
@@ -132,8 +132,7 @@ def test_scripts_write_tables_and_figure(tmp_path, monkeypatch):
     np.savez(tmp_path / "train.npz", images=(255 * blobs(60, 2)).astype(np.uint8))
     paths = [tmp_path / "out" / f"{name}.csv" for name in ("table", "potentials", "trace")]
     run.crosscheck(tmp_path / "samples.npz", tmp_path / "train.npz", *paths, n_images=50, lams=(0, 0.05), seed=3)
-    with paths[0].open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_table(paths[0])
     assert {row["verdict"] for row in rows} == {"pass"}
     quantities = {"potential", "plan", "value", "stochastic", "emd_dual", "lower_bound", "semidiscrete"}
     assert {row["quantity"] for row in rows} == quantities

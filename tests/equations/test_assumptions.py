@@ -2,6 +2,7 @@
 
 Violated: a generator that is not Lipschitz in theta, a cost that is not differentiable on the diagonal (p <= 1).
 Allowed: atoms without mass, an atom given in several pieces. Predicted: the variance that lam takes from a Gaussian.
+Claims: A-assumptions.
 """
 
 import math
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import gaussian_cost, on_line, powers_of_ten, problems
 from torch import nn
 
 from companion.algorithms.algorithm1 import algorithm1
@@ -22,13 +24,9 @@ from otgrad.measures import DiscreteMeasure, Normal
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
-SEEDS = st.integers(0, 10**6)
-LAMS = st.floats(-1, 2).map(lambda exponent: 10.0**exponent)
+LAMS = powers_of_ten(-1, 2)
+PROBLEMS = problems(massless=(0, 0), most=(6, 5, 3))
 ROUNDING = 1e-12  # values of order 10, a few roundings of 1e-15 each, over lam >= 0.1
-
-
-def on_line(*points):
-    return torch.tensor(points, dtype=torch.float64)[:, None]
 
 
 class SquareRoot(nn.Module):
@@ -49,7 +47,7 @@ LATENTS = on_line(1.3, 2, 2.4)
 def square_root_gradient(theta, lam, form=theta_gradient_explicit):
     with torch.no_grad():
         psi = solve_exact(SquareRoot(theta)(LATENTS), None, SemiDual(LAW, lam)).psi
-    return float(form(SquareRoot(theta), LATENTS, LAW, psi, lam, Cost())[0])
+    return float(form(SquareRoot(theta), LATENTS, SemiDual(LAW, lam), psi)[0])
 
 
 @pytest.mark.parametrize("lam", [0.1, 1.0])
@@ -75,7 +73,7 @@ def test_where_the_slope_is_infinite_the_gradient_is_nan(lam, form):
 
 def test_algorithm_1_stops_at_the_first_psi_step_after_a_gradient_that_is_nan():
     generator, target = SquareRoot(0.0), DiscreteMeasure.from_atoms(on_line(0, 1))
-    problem = Problem(Normal(1, dtype=torch.float64), target, Cost(), 0.5)
+    problem = Problem(Normal(1, dtype=torch.float64), SemiDual(target, 0.5))
     optimizer, rng = torch.optim.SGD(generator.parameters(), lr=0.1), torch.Generator().manual_seed(0)
     steps = algorithm1(generator, problem, AsgdState.zeros(target), optimizer, StepRule(), 3, 8, rng)
     _, value = next(steps)
@@ -109,10 +107,9 @@ def test_for_p_1_the_cost_of_transport_itself_has_a_kink_there_at_every_lam():
     # One point: W^lam(x) = sum_j nu_j |x - y_j|. Entropy does not smooth what the cost itself has not.
     y, nu = on_line(0, 1, 3), torch.tensor([0.2, 0.5, 0.3]).double()
     for lam in (0.1, 1.0, 10.0):
-        below, above = one_sided_slopes(
-            lambda v, lam=lam: solve_exact(v, None, SemiDual.of(y, nu, lam, 1.0)).value, on_line(1), 1e-5
-        )
-        # solve_pool's 1e-10 times potentials of order 1, over h
+        semidual = SemiDual.of(y, nu, lam, 1.0)
+        below, above = one_sided_slopes(lambda v, f=semidual: solve_exact(v, None, f).value, on_line(1), 1e-5)
+        # solve_exact's 1e-10 times potentials of order 1, over h
         assert (below, above) == pytest.approx((0.2 - 0.5 - 0.3, 0.2 + 0.5 - 0.3), abs=1e-4)
 
 
@@ -151,15 +148,6 @@ def test_exponents_that_define_no_cost_are_refused(p):
         Cost(p)
 
 
-@st.composite
-def problems(draw):
-    """Points (b, d), atoms and masses, a potential, a cost."""
-    b, n, d = draw(st.integers(1, 6)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
-    rng = np.random.default_rng(draw(SEEDS))
-    x, y, psi = (torch.tensor(rng.normal(size=shape)) for shape in ((b, d), (n, d), (n,)))
-    return x, y, torch.tensor(rng.random(n) + 0.1), psi, Cost(draw(st.sampled_from([1.0, 1.5, 2.0])))
-
-
 def inserted(tensor, k, row):
     return torch.cat([tensor[:k], torch.as_tensor(row, dtype=tensor.dtype).expand(1, *tensor.shape[1:]), tensor[k:]])
 
@@ -172,12 +160,13 @@ def everything(x, target, psi, lam, cost):
 
 
 @PROPERTY
-@given(problems(), LAMS | st.just(0.0), st.integers(0, 5), st.floats(-100, 100))
+@given(PROBLEMS, LAMS | st.just(0.0), st.integers(0, 5), st.floats(-100, 100))
 def test_an_atom_without_mass_is_seen_by_nothing(problem, lam, k, its_psi):
-    x, y, nu, psi, cost = problem
-    k = min(k, len(y))
-    plain = DiscreteMeasure.from_atoms(y, nu)
-    more = DiscreteMeasure.from_atoms(inserted(y, k, x[0]), inserted(nu, k, 0.0))  # on top of a point, where it hurts
+    x, _, plain, cost, psi, _ = problem
+    k = min(k, plain.n)
+    more = DiscreteMeasure.from_atoms(
+        inserted(plain.y, k, x[0]), inserted(plain.nu, k, 0.0)
+    )  # on top of a point, where it hurts
     points, atoms = everything(x, plain, psi, lam, cost)
     points_more, atoms_more = everything(x, more, inserted(psi, k, its_psi), lam, cost)
     for one, two in zip(points, points_more, strict=True):
@@ -189,30 +178,30 @@ def test_an_atom_without_mass_is_seen_by_nothing(problem, lam, k, its_psi):
 
 
 @PROPERTY
-@given(problems(), LAMS, st.integers(0, 5))
+@given(PROBLEMS, LAMS, st.integers(0, 5))
 def test_an_atom_without_mass_leaves_the_optimum_alone(problem, lam, k):
-    x, y, nu, _, cost = problem
-    k = min(k, len(y))
-    before = solve_exact(x, None, SemiDual.of(y, nu, lam, cost))
-    after = solve_exact(x, None, SemiDual.of(inserted(y, k, x[0]), inserted(nu, k, 0.0), lam, cost))
+    x, _, law, cost, *_ = problem
+    k = min(k, law.n)
+    before = solve_exact(x, None, SemiDual(law, lam, cost))
+    after = solve_exact(x, None, SemiDual.of(inserted(law.y, k, x[0]), inserted(law.nu, k, 0.0), lam, cost))
     # the same matrix of costs goes in, but for the rounding of nu's sum
     assert after.value == pytest.approx(before.value, abs=1e-10)
     torch.testing.assert_close(after.psi, inserted(before.psi, k, 0.0), rtol=0, atol=1e-8 * max(1, lam))
 
 
-def split(y, nu, j, share):
+def split(law, j, share):
     """Give atom j in two pieces, the second one last."""
-    pieces = torch.cat([nu, share * nu[j : j + 1]])
+    pieces = torch.cat([law.nu, share * law.nu[j : j + 1]])
     pieces[j] *= 1 - share
-    return torch.cat([y, y[j : j + 1]]), pieces
+    return torch.cat([law.y, law.y[j : j + 1]]), pieces
 
 
 @PROPERTY
-@given(problems(), LAMS | st.just(0.0), st.integers(0, 4), st.floats(0.1, 0.9))
+@given(PROBLEMS, LAMS | st.just(0.0), st.integers(0, 4), st.floats(0.1, 0.9))
 def test_an_atom_in_two_pieces_gives_the_same_transform_and_its_shares_add_up(problem, lam, j, share):
-    x, y, nu, psi, cost = problem
-    j %= len(y)
-    whole, pieces = DiscreteMeasure.from_atoms(y, nu), DiscreteMeasure.from_atoms(*split(y, nu, j, share))
+    x, _, whole, cost, psi, _ = problem
+    j %= whole.n
+    pieces = DiscreteMeasure.from_atoms(*split(whole, j, share))
     psi_pieces = torch.cat([psi, psi[j : j + 1]])
     for function in (c_transform, lambda *a: x_grad(*a)[0], lambda *a: x_grad(*a)[1]):
         one, two = function(x, whole, psi, lam, cost), function(x, pieces, psi_pieces, lam, cost)
@@ -225,12 +214,12 @@ def test_an_atom_in_two_pieces_gives_the_same_transform_and_its_shares_add_up(pr
 
 
 @PROPERTY
-@given(problems(), LAMS, st.integers(0, 4), st.floats(0.1, 0.9))
+@given(PROBLEMS, LAMS, st.integers(0, 4), st.floats(0.1, 0.9))
 def test_an_atom_in_two_pieces_has_one_potential_and_the_same_optimum(problem, lam, j, share):
-    x, y, nu, _, cost = problem
-    j %= len(y)
-    laws = (y, nu), split(y, nu, j, share)
-    whole, pieces = (solve_exact(x, None, SemiDual.of(*law, lam, cost)) for law in laws)
+    x, _, law, cost, *_ = problem
+    j %= law.n
+    laws = (law.y, law.nu), split(law, j, share)
+    whole, pieces = (solve_exact(x, None, SemiDual.of(*atoms, lam, cost)) for atoms in laws)
     assert pieces.value == pytest.approx(whole.value, abs=1e-9)
     # each solution is within its marginal error 1e-10, over a curvature of min nu / lam, of the optimum
     atol = 1e-7 * max(1, lam)
@@ -238,11 +227,11 @@ def test_an_atom_in_two_pieces_has_one_potential_and_the_same_optimum(problem, l
 
 
 @PROPERTY
-@given(problems(), LAMS, st.integers(0, 4), st.floats(0.1, 0.9), st.floats(-2, 2))
+@given(PROBLEMS, LAMS, st.integers(0, 4), st.floats(0.1, 0.9), st.floats(-2, 2))
 def test_twins_of_unequal_potential_act_as_one_atom_of_the_soft_maximum(problem, lam, j, share, excess):
-    x, y, nu, psi, cost = problem
-    j %= len(y)
-    whole, pieces = DiscreteMeasure.from_atoms(y, nu), DiscreteMeasure.from_atoms(*split(y, nu, j, share))
+    x, _, whole, cost, psi, _ = problem
+    j %= whole.n
+    pieces = DiscreteMeasure.from_atoms(*split(whole, j, share))
     for value in (lam, 0.0):
         merged = psi.clone()
         soft = value * math.log(1 - share + share * math.exp(excess / value)) if value else max(excess, 0)
@@ -258,13 +247,6 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 Z, MASS = torch.tensor(NODES)[:, None], torch.tensor(WEIGHTS / WEIGHTS.sum())
 
 
-def gaussian_cost(s, e, lam):
-    """OT^lam between N(0, s^2) and N(0, e) for the cost (x - y)^2."""
-    q = lam / 2
-    root = math.sqrt(4 * s**2 * e + q**2)
-    return s**2 + e - root + q * (1 - math.log(2 * q)) + q * math.log(root + q)
-
-
 def slope_in_s(s, e, lam):
     """Derivative of W^lam(N(0, s^2), N(0, e)) by the gradient formula, for the generator g_s(z) = s z."""
     target = DiscreteMeasure(math.sqrt(e) * Z, MASS)
@@ -276,15 +258,16 @@ def slope_in_s(s, e, lam):
 @pytest.mark.parametrize("s", [0.0, 0.3, 1.0, 1.5])
 def test_gaussians_cost_their_closed_form(s, e, lam):
     ours = solve_exact(s * Z, MASS, SemiDual.of(math.sqrt(e) * Z, MASS, lam)).value
-    assert ours == pytest.approx(gaussian_cost(s, e, lam), abs=1e-8)
+    assert ours == pytest.approx(gaussian_cost(s**2, e, lam), abs=1e-8)
     if s > 0:
         h = 1e-5
-        slope = (gaussian_cost(s + h, e, lam) - gaussian_cost(s - h, e, lam)) / (2 * h)
+        slope = (gaussian_cost((s + h) ** 2, e, lam) - gaussian_cost((s - h) ** 2, e, lam)) / (2 * h)
         assert slope_in_s(s, e, lam) == pytest.approx(slope, abs=1e-6)
 
 
 @pytest.mark.parametrize(("e", "lam"), [(1.0, 1.0), (1.0, 1.5), (0.6, 0.8), (2.0, 3.5)])
 def test_the_best_gaussian_has_lost_half_of_lam_in_variance(e, lam):
+    """Claims: A-shrinkage."""
     best = math.sqrt(e - lam / 2)
     assert slope_in_s(best, e, lam) == pytest.approx(0, abs=1e-7)
     assert slope_in_s(0.95 * best, e, lam) < -1e-3
@@ -294,6 +277,7 @@ def test_the_best_gaussian_has_lost_half_of_lam_in_variance(e, lam):
 
 @pytest.mark.parametrize(("e", "lam"), [(1.0, 2.0), (1.0, 3.0), (0.3, 1.0)])
 def test_from_lam_twice_the_variance_on_the_best_gaussian_is_a_point(e, lam):
+    """Claims: A-shrinkage."""
     assert all(slope_in_s(s, e, lam) > 0 for s in (0.05, 0.2, 0.5, 1.0))
     point = torch.zeros(1, 1).double()
     assert solve_exact(point, None, SemiDual.of(math.sqrt(e) * Z, MASS, lam)).value == pytest.approx(e, abs=1e-10)
@@ -301,6 +285,7 @@ def test_from_lam_twice_the_variance_on_the_best_gaussian_is_a_point(e, lam):
 
 def test_a_linear_generator_on_quantiles_shrinks_alike():
     # Equal masses, as Algorithm 1 has them: 100 midpoint quantiles of the normal law miss 1% of its variance.
+    """Claims: A-shrinkage."""
     levels = (torch.arange(100).double() + 0.5) / 100
     z = math.sqrt(2) * torch.special.erfinv(2 * levels - 1)[:, None]
     target, lam = DiscreteMeasure.from_atoms(z), 1.0

@@ -2,48 +2,28 @@
 
 The other means are a linear programme (lam = 0) and Sinkhorn's iterations (lam > 0), both set up here and neither
 calling the package, and problems that carry their own answer: a Dirac, a translation, measures on a line, two points
-and two atoms, products.
+and two atoms, products. Claims: A-duality.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from instances import SCALED, SEEDS, Problem, linear_programme, monotone_cost, powers_of_ten, primal_value, problems
 
 from otgrad import Cost, DiscreteMeasure, SemiDual, solve_exact
 from otgrad.ctransform import assignment
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=25)
-SEEDS = st.integers(0, 10**6)
 # In units of the largest cost: from where Sinkhorn needs some thousand iterations to where the plan is the product.
-RELATIVE_LAMS = st.floats(-1.3, 3).map(lambda exponent: 10.0**exponent)
+RELATIVE_LAMS = powers_of_ten(-1.3, 3)
+PROBLEMS = problems(SCALED)
+SQUARED = problems(st.just(Cost()))
 CLOSED_FORM = 1e-10  # values of order 1 to 100, rounded a few hundred times at 1e-16
-SOLVER = 1e-9  # solve_pool stops at a marginal error of 1e-10: first order in it times potentials of order 10
-
-
-class Problem(NamedTuple):
-    """Weighted points, a law whose last atom may have no mass, and a cost."""
-
-    x: torch.Tensor
-    w: torch.Tensor
-    target: DiscreteMeasure
-    cost: Cost
-
-    def solve(self, lam):
-        return solve_exact(self.x, self.w, SemiDual(self.target, lam, self.cost))
-
-    def value(self, psi, lam):
-        return float(SemiDual(self.target, lam, self.cost).value(self.x, psi, self.w)[0])
-
-    def arrays(self):
-        """Cost matrix and masses of the atoms that have some, in numpy."""
-        law = self.target.positive
-        return tuple(t.numpy() for t in (self.cost.matrix(self.x, law.y), self.w, law.nu))
+SOLVER = 1e-9  # solve_exact stops at a marginal error of 1e-10: first order in it times potentials of order 10
 
 
 def upper(solution):
@@ -61,29 +41,6 @@ def measure(y, nu=None):
     return DiscreteMeasure.from_atoms(y if y.ndim == 2 else y[:, None], nu)
 
 
-COSTS = st.builds(Cost, st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.sampled_from([1.0, 0.3, 20.0]))
-
-
-@st.composite
-def problems(draw, costs=COSTS):
-    b, n, d = draw(st.integers(1, 7)), draw(st.integers(1, 6)), draw(st.integers(1, 3))
-    rng = np.random.default_rng(draw(SEEDS))
-    nu = masses(rng, n)
-    nu[-1] *= n == 1 or draw(st.booleans())
-    x, y = (torch.tensor(rng.normal(size=(rows, d))) for rows in (b, n))
-    return Problem(x, masses(rng, b), DiscreteMeasure.from_atoms(y, nu), draw(costs))
-
-
-def linear_programme(matrix, w, nu):
-    """Minimum of <c, P> over plans of marginals w and nu, and the multipliers of nu."""
-    b, n = matrix.shape
-    rows, columns = np.kron(np.eye(b), np.ones(n)), np.kron(np.ones(b), np.eye(n))
-    exact = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-    result = linprog(matrix.ravel(), None, None, np.vstack([rows, columns]), np.r_[w, nu], options=exact)
-    assert result.status == 0
-    return result.fun, result.eqlin.marginals[b:]
-
-
 def sinkhorn_plan(matrix, w, nu, lam):
     """Minimiser of <c, P> + lam KL(P | w x nu): rows and columns normalised in turn, in the log domain."""
     log_plan = np.log(np.outer(w, nu)) - matrix / lam
@@ -96,24 +53,17 @@ def sinkhorn_plan(matrix, w, nu, lam):
     raise AssertionError("Sinkhorn's iterations do not converge")
 
 
-def primal_value(plan, matrix, w, nu, lam):
-    """<c, P> + lam KL(P | w x nu)."""
-    product = np.outer(w, nu)
-    # at large lam the logarithm is of order 1 / lam and rounded at 1e-16: times lam, 1e-16 lam
-    return float((plan * matrix).sum() + lam * (plan * np.log(plan / product)).sum())
-
-
 def any_plan(rng, w, nu):
     """Some plan of marginals w and nu, all entries positive: that of a random cost."""
     return sinkhorn_plan(rng.random((len(w), len(nu))), w, nu, lam=0.3)
 
 
 @PROPERTY
-@given(problems())
+@given(PROBLEMS)
 def test_the_hard_maximum_is_the_linear_programmes_minimum(problem):
     minimum, multipliers = linear_programme(*problem.arrays())
-    psi = torch.zeros_like(problem.target.nu)
-    psi[problem.target.nu > 0] = torch.tensor(multipliers)
+    psi = torch.zeros_like(problem.law.nu)
+    psi[problem.law.nu > 0] = torch.tensor(multipliers)
     # HiGHS accepts reduced costs of -1e-10
     assert problem.value(psi, 0.0) == pytest.approx(minimum, abs=1e-9)
     ours = problem.solve(0.0)
@@ -123,7 +73,7 @@ def test_the_hard_maximum_is_the_linear_programmes_minimum(problem):
 
 
 @PROPERTY
-@given(problems(), RELATIVE_LAMS)
+@given(PROBLEMS, RELATIVE_LAMS)
 def test_the_entropic_maximum_is_sinkhorns_minimum(problem, relative):
     matrix, w, nu = problem.arrays()
     lam = relative * matrix.max()
@@ -135,46 +85,46 @@ def test_the_entropic_maximum_is_sinkhorns_minimum(problem, relative):
 
 
 @PROPERTY
-@given(problems(), RELATIVE_LAMS | st.just(0.0), SEEDS)
+@given(PROBLEMS, RELATIVE_LAMS | st.just(0.0), SEEDS)
 def test_every_potential_stays_below_every_plan(problem, relative, seed):
     matrix, w, nu = problem.arrays()
     lam, rng = relative * matrix.max(), np.random.default_rng(seed)
-    psi = torch.tensor(rng.normal(size=problem.target.n))
+    psi = torch.tensor(rng.normal(size=problem.law.n))
     plan = any_plan(rng, w, nu)
     assert problem.value(psi, lam) <= primal_value(plan, matrix, w, nu, lam) + CLOSED_FORM
     assert problem.value(psi, lam) <= upper(problem.solve(lam)) + SOLVER * (1 + lam)
 
 
 @PROPERTY
-@given(problems(), RELATIVE_LAMS)
+@given(PROBLEMS, RELATIVE_LAMS)
 def test_at_the_optimum_the_plan_has_both_marginals_and_is_sinkhorns(problem, relative):
     matrix, w, nu = problem.arrays()
     lam = relative * matrix.max()
     psi = problem.solve(lam).psi
-    plan = problem.w[:, None] * assignment(problem.x, problem.target, psi, lam, problem.cost)
+    plan = problem.w[:, None] * assignment(problem.x, problem.law, psi, lam, problem.cost)
     torch.testing.assert_close(plan.sum(1), problem.w, rtol=0, atol=1e-14)
-    torch.testing.assert_close(plan.sum(0), problem.target.nu, rtol=0, atol=SOLVER)
-    ours = plan[:, problem.target.nu > 0].numpy()
+    torch.testing.assert_close(plan.sum(0), problem.law.nu, rtol=0, atol=SOLVER)
+    ours = plan[:, problem.law.nu > 0].numpy()
     # the plan moves by (change of psi) / lam, and psi by (marginal error 1e-10) x (inverse curvature, up to 1e3 lam)
     np.testing.assert_allclose(ours, sinkhorn_plan(matrix, w, nu, lam), rtol=0, atol=1e-7)
 
 
 @PROPERTY
-@given(problems(), st.floats(-2, 2).map(lambda exponent: 10.0**exponent) | st.just(0.0))
+@given(PROBLEMS, powers_of_ten(-2, 2) | st.just(0.0))
 def test_a_dirac_pays_the_mean_cost_whatever_lam(problem, lam):
     # One coupling only, the product: value sum_j nu_j c(x, y_j), and psi*_j = c(x, y_j) up to a constant.
-    dirac = Problem(problem.x[:1], torch.ones(1).double(), problem.target, problem.cost)
-    costs = problem.cost.matrix(dirac.x, problem.target.y)[0]
-    expected, ours = float(costs @ problem.target.nu), dirac.solve(lam)
+    dirac = Problem(problem.x[:1], torch.ones(1).double(), problem.law, problem.cost)
+    costs = problem.cost.matrix(dirac.x, problem.law.y)[0]
+    expected, ours = float(costs @ problem.law.nu), dirac.solve(lam)
     assert dirac.value(costs, lam) == pytest.approx(expected, abs=CLOSED_FORM)
     assert ours.value <= expected + CLOSED_FORM
     assert expected <= upper(ours) + SOLVER
     if lam > 0:  # F bends by nu / lam at least: a marginal error of 1e-10 moves psi by lam 1e-10 / min nu
-        torch.testing.assert_close(ours.psi, problem.target.center(costs), rtol=0, atol=1e-8 * max(1, lam))
+        torch.testing.assert_close(ours.psi, problem.law.center(costs), rtol=0, atol=1e-8 * max(1, lam))
 
 
 @PROPERTY
-@given(problems(costs=st.just(Cost())), SEEDS)
+@given(SQUARED, SEEDS)
 def test_a_translated_measure_costs_the_squared_length(problem, seed):
     # Monge's map is y -> y + t; psi_j = -2 <t, y_j> attains the bound at once: all gaps are |y_i - y_j|^2 >= 0.
     t = torch.tensor(np.random.default_rng(seed).normal(size=problem.x.shape[1]))
@@ -186,27 +136,17 @@ def test_a_translated_measure_costs_the_squared_length(problem, seed):
 
 
 @PROPERTY
-@given(problems(costs=st.just(Cost())), RELATIVE_LAMS, SEEDS)
+@given(SQUARED, RELATIVE_LAMS, SEEDS)
 def test_a_translation_adds_its_length_and_tilts_the_potential(problem, relative, seed):
     # |x + t - y|^2 = |x - y|^2 + |t|^2 + 2 <t, x> - 2 <t, y>: sums of functions of x and of y leave the plan alone.
     t = torch.tensor(np.random.default_rng(seed).normal(size=problem.x.shape[1]))
-    lam, y, nu = relative * problem.arrays()[0].max(), problem.target.y, problem.target.nu
+    lam, y, nu = relative * problem.arrays()[0].max(), problem.law.y, problem.law.nu
     before, after = (solve_exact(x, problem.w, SemiDual.of(y, nu, lam)) for x in (problem.x, problem.x + t))
     shift = float(t @ (t + 2 * problem.w @ problem.x - 2 * nu @ y))
     assert after.value == pytest.approx(before.value + shift, abs=SOLVER * (1 + lam))
-    tilted = problem.target.center(before.psi - 2 * y @ t)
+    tilted = problem.law.center(before.psi - 2 * y @ t)
     # psi is known to lam times the marginal error 1e-10 over the least curvature
     torch.testing.assert_close(after.psi, tilted, rtol=0, atol=1e-6 * max(1, lam))
-
-
-def sorted_cost(x, w, y, nu, p):
-    """Cost of the monotone coupling of two measures on a line: optimal for |x - y|^p, p >= 1."""
-    x_order, y_order = np.argsort(x), np.argsort(y)
-    x_ends, y_ends = np.cumsum(w[x_order]), np.cumsum(nu[y_order])
-    ends = np.union1d(x_ends, y_ends)
-    middles = (np.r_[0, ends[:-1]] + ends) / 2  # levels at which both quantile functions are constant
-    i, j = (np.searchsorted(e, middles).clip(max=len(e) - 1) for e in (x_ends, y_ends))
-    return float(np.diff(ends, prepend=0) @ np.abs(x[x_order][i] - y[y_order][j]) ** p)
 
 
 @PROPERTY
@@ -215,7 +155,7 @@ def test_on_a_line_the_sorted_coupling_is_the_maximum(b, n, p, seed):
     rng = np.random.default_rng(seed)
     x, y, w, nu = rng.normal(size=b), 2 * rng.normal(size=n), masses(rng, b), masses(rng, n)
     problem = Problem(torch.tensor(x)[:, None], w, measure(y, nu), Cost(p))
-    expected, ours = sorted_cost(x, w.numpy(), y, nu.numpy(), p), problem.solve(0.0)
+    expected, ours = monotone_cost(x, w.numpy(), y, nu.numpy(), p), problem.solve(0.0)
     assert ours.value <= expected + SOLVER
     assert expected <= upper(ours) + SOLVER
 
@@ -227,13 +167,13 @@ def test_equal_masses_on_a_line_are_matched_in_order(n, p, seed):
     x, y = rng.normal(size=n), 2 * rng.normal(size=n)
     expected = float((np.abs(np.sort(x) - np.sort(y)) ** p).mean())
     uniform = np.full(n, 1 / n)
-    assert sorted_cost(x, uniform, y, uniform, p) == pytest.approx(expected, abs=CLOSED_FORM)
+    assert monotone_cost(x, uniform, y, uniform, p) == pytest.approx(expected, abs=CLOSED_FORM)
     ours = solve_exact(torch.tensor(x)[:, None], None, SemiDual.of(torch.tensor(y)[:, None], None, 0.0, p))
     assert ours.value - SOLVER <= expected <= upper(ours) + SOLVER
 
 
 @PROPERTY
-@given(st.floats(-3, 3), st.floats(-2, 2).map(lambda exponent: 10.0**exponent))
+@given(st.floats(-3, 3), powers_of_ten(-2, 2))
 def test_two_points_about_two_atoms_pay_the_logarithm_of_a_cosh(t, lam):
     # Points -+t, atoms -+1, equal masses: by symmetry psi* = 0, and psi*^{c,lam}(+-t) = t^2 + 1 - lam log cosh(2t/lam).
     x, target = torch.tensor([[-t], [t]], dtype=torch.float64), measure([-1.0, 1.0])
@@ -269,7 +209,7 @@ def test_two_points_and_two_atoms_of_any_mass_solve_a_quadratic(seed, a, b, expo
     plan, ours = two_by_two(matrix, a, b, lam), problem.solve(lam)
     # p's cancellation in a - p costs 1e-16 over the smallest entry, about 0.05 exp(-8 / 0.5)
     assert ours.value == pytest.approx(primal_value(plan, matrix, w.numpy(), nu.numpy(), lam), abs=SOLVER)
-    own = w[:, None] * assignment(x, problem.target, ours.psi, lam, problem.cost)
+    own = w[:, None] * assignment(x, problem.law, ours.psi, lam, problem.cost)
     np.testing.assert_allclose(own, plan, rtol=0, atol=1e-8)
 
 
@@ -280,14 +220,12 @@ def product(first, second):
 
 
 @PROPERTY
-@given(st.integers(1, 4), st.integers(1, 3), SEEDS, st.floats(-1, 2).map(lambda exponent: 10.0**exponent))
+@given(st.integers(1, 4), st.integers(1, 3), SEEDS, powers_of_ten(-1, 2))
 def test_products_add_up_under_the_squared_cost(b, n, seed, lam):
     rng = np.random.default_rng(seed)
     models, laws = ([(torch.tensor(rng.normal(size=k)), masses(rng, k)) for k in (k0, 3)] for k0 in (b, n))
-    parts = [
-        solve_exact(x[:, None], w, SemiDual.of(y[:, None], nu, lam))
-        for (x, w), (y, nu) in zip(models, laws, strict=True)
-    ]
+    pairs = zip(models, laws, strict=True)
+    parts = [solve_exact(x[:, None], w, SemiDual.of(y[:, None], nu, lam)) for (x, w), (y, nu) in pairs]
     (x, w), (y, nu) = product(*models), product(*laws)
     whole = solve_exact(x, w, SemiDual.of(y, nu, lam))
     assert whole.value == pytest.approx(parts[0].value + parts[1].value, abs=SOLVER * (1 + lam))
@@ -301,7 +239,7 @@ def test_products_add_up_without_regularisation(b, n, seed):
     rng = np.random.default_rng(seed)
     models, laws = ([(torch.tensor(rng.normal(size=k)), masses(rng, k)) for k in (k0, 3)] for k0 in (b, n))
     expected = sum(
-        sorted_cost(*(t.numpy() for t in (*model, *law)), p=2) for model, law in zip(models, laws, strict=True)
+        monotone_cost(*(t.numpy() for t in (*model, *law)), p=2) for model, law in zip(models, laws, strict=True)
     )
     (x, w), (y, nu) = product(*models), product(*laws)
     ours = solve_exact(x, w, SemiDual.of(y, nu, 0.0))
@@ -309,10 +247,10 @@ def test_products_add_up_without_regularisation(b, n, seed):
 
 
 @PROPERTY
-@given(problems(), RELATIVE_LAMS | st.just(0.0))
+@given(PROBLEMS, RELATIVE_LAMS | st.just(0.0))
 def test_exchanging_the_two_measures_changes_nothing(problem, relative):
     # The semi-dual treats them differently; the primal does not.
-    x, w, target, cost = problem
+    x, w, target, cost, *_ = problem
     lam = relative * problem.arrays()[0].max()
     there, back = problem.solve(lam), solve_exact(target.y, target.nu, SemiDual.of(x, w, lam, cost))
     assert there.value == pytest.approx(back.value, abs=max(there.gap, back.gap, 0) + SOLVER * (1 + lam))

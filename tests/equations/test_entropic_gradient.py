@@ -2,6 +2,7 @@
 
 test_gradient_formula.py holds the formula against the transport cost along random directions for one small network.
 Here every coordinate of theta is moved, psi* is solved anew at each perturbation, and the frozen dual is held beside.
+Claims: A-gradient.
 """
 
 import pytest

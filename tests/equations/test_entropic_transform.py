@@ -1,49 +1,37 @@
-"""Identities of the c,lam-transform psi^{c,lam}(x) = -lam log sum_j nu_j exp((psi_j - c(x, y_j)) / lam)."""
+"""Identities of psi^{c,lam}(x) = -lam log sum_j nu_j exp((psi_j - c(x, y_j)) / lam). Claims: A-transform."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instances import SCALED, normal, powers_of_ten, problems
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
-from otgrad.measures import DiscreteMeasure
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=30)
-LAMS = st.floats(-4, 4).map(lambda exponent: 10.0**exponent)
+LAMS = powers_of_ten(-4, 4)
+PROBLEMS = problems(SCALED, massless=(0, 7), most=(6, 8, 4))
 # Numbers are of order 1 to 10 and an exponent (psi - c) / lam carries 1e-16 times that over lam: times lam again,
 # values keep 1e-13; at lam = 1e4 the logarithm of 1 + (small) loses lam 1e-16 = 1e-12.
 ROUNDING = 1e-10
 
 
-@st.composite
-def problems(draw):
-    """Points (b, d), a law of n atoms that may include some without mass, a potential, and a cost."""
-    b, n, d = (draw(st.integers(1, high)) for high in (6, 8, 4))
-    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    nu = rng.random(n) + 0.05
-    nu[1:] *= rng.random(n - 1) > 0.2
-    x, y, psi = (torch.tensor(rng.normal(size=shape)) for shape in ((b, d), (n, d), (n,)))
-    cost = Cost(draw(st.sampled_from([1.0, 1.5, 2.0, 3.0])), draw(st.sampled_from([1.0, 0.3, 20.0])))
-    return x, DiscreteMeasure.from_atoms(y, torch.tensor(nu)), psi, cost
-
-
 @PROPERTY
-@given(problems(), LAMS | st.just(0.0), st.floats(-50, 50))
+@given(PROBLEMS, LAMS | st.just(0.0), st.floats(-50, 50))
 def test_a_shift_of_psi_comes_out_with_the_other_sign(problem, lam, t):
-    x, target, psi, cost = problem
+    x, _, target, cost, psi, _ = problem
     for values in (c_transform, lambda *a: psi_step(*a)[0], lambda *a: x_grad(*a)[0]):
         shifted = values(x, target, psi + t, lam, cost)
         torch.testing.assert_close(shifted, values(x, target, psi, lam, cost) - t, rtol=0, atol=ROUNDING)
 
 
 @PROPERTY
-@given(problems(), LAMS)
+@given(PROBLEMS, LAMS)
 def test_the_hard_and_the_soft_transform_enclose_each_other(problem, lam):
-    x, target, psi, cost = problem
+    x, _, target, cost, psi, _ = problem
     hard, soft = (psi_step(x, target, psi, value, cost)[0] for value in (0.0, lam))
     least = float(target.positive.nu.min())
     assert bool((hard <= soft + ROUNDING).all())
@@ -51,17 +39,17 @@ def test_the_hard_and_the_soft_transform_enclose_each_other(problem, lam):
 
 
 @PROPERTY
-@given(problems(), LAMS, LAMS)
+@given(PROBLEMS, LAMS, LAMS)
 def test_the_transform_grows_with_lam(problem, lam, other):
-    x, target, psi, cost = problem
+    x, _, target, cost, psi, _ = problem
     low, high = (psi_step(x, target, psi, value, cost)[0] for value in sorted((lam, other)))
     assert bool((low <= high + ROUNDING).all())
 
 
 @PROPERTY
-@given(problems(), LAMS | st.just(0.0))
+@given(PROBLEMS, LAMS | st.just(0.0))
 def test_assignments_sum_to_one(problem, lam):
-    x, target, psi, cost = problem
+    x, _, target, cost, psi, _ = problem
     pi = assignment(x, target, psi, lam, cost)
     assert bool((pi >= 0).all())
     torch.testing.assert_close(pi.sum(1), torch.ones(len(x)).double(), rtol=0, atol=1e-14)
@@ -69,10 +57,10 @@ def test_assignments_sum_to_one(problem, lam):
 
 
 @PROPERTY
-@given(problems(), LAMS | st.just(0.0))
+@given(PROBLEMS, LAMS | st.just(0.0))
 def test_the_soft_value_is_the_assignments_free_energy(problem, lam):
     # psi^{c,lam}(x) = min_q sum_j q_j (c_j - psi_j) + lam KL(q | nu), reached at q = pi.
-    x, target, psi, cost = problem
+    x, _, target, cost, psi, _ = problem
     pi, gaps = assignment(x, target, psi, lam, cost), cost.matrix(x, target.y) - psi
     divergence = torch.special.xlogy(pi, pi / torch.where(target.nu > 0, target.nu, 1)).sum(1)
     values = psi_step(x, target, psi, lam, cost)[0]
@@ -81,10 +69,9 @@ def test_the_soft_value_is_the_assignments_free_energy(problem, lam):
     assert bool((values <= product + ROUNDING).all())
 
 
-def example(lam_scale=1.0):
-    rng = torch.Generator().manual_seed(4)
-    x, y = (torch.randn(rows, 2, generator=rng, dtype=torch.float64) for rows in (30, 6))
-    return x, DiscreteMeasure.from_atoms(y, torch.arange(1, 7)), lam_scale * torch.randn(6, generator=rng).double()
+def example():
+    x, _, law, _, psi, _ = normal(30, 6, seed=4)
+    return x, DiscreteMeasure.from_atoms(law.y, torch.arange(1, 7)), psi
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0])

@@ -2,6 +2,7 @@
 
 If W_c(theta_0) = F(psi*, theta_0) and both are differentiable at theta_0, their gradients agree. F(psi*, .) is
 differentiable when almost no point of the model ties between two Laguerre cells, and has a kink when all of them do.
+Claims: A-envelope.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""W1-FE and WGAN: the generator's gradients differ by the factor 2 dt / d for K = 1 (Malik and Huang)."""
+"""W1-FE and WGAN: for K = 1 gradients differ by 2 dt / d (Malik, Huang). Claims: B-euler-is-wgan."""
 
 import copy
 
@@ -107,6 +107,7 @@ def test_velocity_and_samples_carry_no_graph():
 
 
 def test_as_dt_vanishes_the_first_step_vanishes_and_persistence_adds_nothing():
+    """Claims: B-persistence."""
     sizes = []
     for dt in (1e-2, 1e-4, 1e-6):
         generator, critic, latent, rng = parts(2)
@@ -122,7 +123,7 @@ def test_as_dt_vanishes_the_first_step_vanishes_and_persistence_adds_nothing():
 
 
 def test_persistence_reaches_the_euler_targets():
-    """With a frozen critic and enough steps G(z) is y + dt grad phi(y): what K is for."""
+    """With a frozen critic and enough steps G(z) is y + dt grad phi(y): what K is for. Claims: B-persistence."""
     generator, critic, latent, rng = parts(2)
     critic.update = lambda *_: None
     optimizer = torch.optim.Adam(generator.parameters(), lr=1e-2)
@@ -165,7 +166,7 @@ def test_adams_bashforth_extrapolates_the_velocity():
 
 @pytest.mark.parametrize("lam", [0.0, 0.1])
 def test_w2fe_with_psi_is_the_explicit_gradient_of_paper_a(lam):
-    """Loss mean ||G - y1||^2 / d with v = -grad psi^c / 2 has 1 / d times Algorithm 1's theta-gradient, at dt = 1."""
+    """With v = -grad psi^c / 2 the loss has 1 / d times Algorithm 1's gradient, dt = 1. Claims: B-explicit-velocity."""
     generator, _, latent, _ = parts(3)
     y = Normal(3, mean=1.0, dtype=torch.float64)(40, torch.Generator().manual_seed(1))
     phi = SemiDiscrete(DiscreteMeasure.from_atoms(y), 2, lam)
@@ -173,7 +174,7 @@ def test_w2fe_with_psi_is_the_explicit_gradient_of_paper_a(lam):
     phi.update = lambda *_: None
     euler, explicit = Recorder(generator), Recorder(generator)
     next(w1fe(generator, phi, latent, euler, EulerRule(), BATCH, torch.Generator().manual_seed(3)))
-    problem = Problem(latent, phi.target, phi.cost, lam)
+    problem = Problem(latent, phi.semidual)
     descend_theta(generator, problem, phi.state.average, explicit, BATCH, torch.Generator().manual_seed(3))
     torch.testing.assert_close(euler.seen[0], explicit.seen[0] / 3, rtol=1e-10, atol=1e-14)
 

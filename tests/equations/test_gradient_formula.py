@@ -2,6 +2,7 @@
 
 The left side is a finite difference of the transport cost, solved anew at every theta; the right side is the
 formula with psi* held fixed. The latent law is a fixed pool of equal masses, so that both are exact.
+Claims: A-gradient.
 """
 
 import pytest
@@ -72,6 +73,7 @@ def test_theorem_1_where_its_hypothesis_holds():
     # On a line, with as many points as atoms, W is the cost of the sorted matching: differentiable at a theta where
     # no two points coincide. F(psi*, .) is differentiable there too if every point lies inside one cell, and then
     # the formula at lam = 0 gives the gradient of W.
+    """Claims: A-envelope."""
     generator, z, y = draw(7, 7, 1)
     y = 1.5 * y.sort(0).values
 

@@ -281,7 +281,13 @@ MUTANTS = [
         ("euler_is_wgan",),
     ),
 ]  # fmt: skip
-TOUCHED_BY = ("code/otgrad", "code/companion/algorithms", "code/companion/counterexample", "tests/equations")
+TOUCHED_BY = (
+    "code/otgrad",
+    "code/companion/algorithms",
+    "code/companion/counterexample",
+    "tests/equations",
+    "tests/instances.py",
+)
 QUICK = ("soft assignment: log nu dropped", "W1-FE: dt forgotten")  # the others are in the slow group
 
 

@@ -1,4 +1,4 @@
-"""Proposition 1: F(psi*(theta_0), .) is not differentiable at theta_0, although W_c is smooth there."""
+"""Proposition 1: F(psi*(theta_0), .) has no gradient at theta_0, although W_c is smooth. Claims: A-no-gradient."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def latents(instance):
 def frozen_dual(instance, theta_0, lam):
     """F(psi*(theta_0), .) as a function of theta."""
     problem, psi, z = instance.problem(lam), optimal_psi(instance, theta_0), latents(instance)
-    return lambda theta: float(SemiDual(problem.target, lam, problem.cost).value(z - theta, psi)[0])
+    return lambda theta: float(problem.semidual.value(z - theta, psi)[0])
 
 
 def one_sided(function, theta_0, axis, h=H):
@@ -103,8 +103,8 @@ def test_the_entropic_cost_is_the_same_for_every_lam(instance, theta_0, lam):
 @pytest.mark.parametrize("lam", [0.01, 0.1, 1.0])
 def test_the_entropic_dual_is_differentiable_and_its_gradient_is_the_costs(instance, theta_0, lam):
     problem, psi, z = instance.problem(lam), optimal_psi(instance, theta_0), latents(instance)
-    (grad,) = theta_gradient_autograd(Translation(theta_0), z, SemiDual(problem.target, lam, problem.cost), psi)
-    torch.testing.assert_close(grad, 2 * (theta_0 - (z.mean(0) - problem.target.y.mean(0))), rtol=0, atol=1e-10)
+    (grad,) = theta_gradient_autograd(Translation(theta_0), z, problem.semidual, psi)
+    torch.testing.assert_close(grad, 2 * (theta_0 - (z.mean(0) - problem.semidual.law.y.mean(0))), rtol=0, atol=1e-10)
     for axis in (0, 1):
         # Second derivatives are of order jump^2 / lam: the quotients differ by H 16 / lam.
         left, right = one_sided(frozen_dual(instance, theta_0, lam), theta_0, axis)

@@ -2,6 +2,7 @@
 
 The modulus of continuity is measured on gradients that the formula gives along lines in theta which cross the
 interface, with psi* solved at every point, and held against the closed forms of `companion.counterexample.theory`.
+Claims: A-regularity.
 """
 
 import math

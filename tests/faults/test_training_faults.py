@@ -21,9 +21,8 @@ from companion.algorithms.checkpoints import CheckpointFolder
 from companion.algorithms.runs import OTConfig
 from companion.common.files import write_json
 from companion.images import run_training as train_ot
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import psi_step
-from otgrad.measures import DiscreteMeasure
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "code/companion/images/run_training.py"
@@ -202,15 +201,11 @@ def images():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize(
-    ("where", "words"),
-    [
-        ("data", "y has entries that are not finite"),
-        ("potential", "theta-step 4: psi is not finite"),
-        ("network", "theta-step 4: psi is not finite after inner step 1: the points are not finite"),
-        ("gradient", "theta-step"),
-    ],
-)
+@pytest.mark.parametrize(("where", "words"), [
+    ("data", "y has entries that are not finite"), ("potential", "theta-step 4: psi is not finite"),
+    ("network", "theta-step 4: psi is not finite after inner step 1: the points are not finite"),
+    ("gradient", "theta-step"),
+])  # fmt: skip
 def test_a_number_that_is_not_finite_is_named_with_the_step_and_the_last_checkpoint(tmp_path, where, words, bad):
     folder, y = CheckpointFolder(tmp_path), images()
     if where == "data":

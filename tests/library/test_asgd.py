@@ -1,7 +1,9 @@
 import math
+import re
 
 import pytest
 import torch
+from refusals import refused
 
 from otgrad import Cost, DiscreteMeasure, solve_exact
 from otgrad.ctransform import psi_step
@@ -39,19 +41,11 @@ def pool():
     return Pool()
 
 
-@pytest.mark.parametrize(
-    ("rule", "lam"),
-    [
-        (StepRule("scaled"), 0.0),
-        (StepRule("scaled"), 0.01),
-        (StepRule("scaled"), 1.0),
-        (StepRule("sinkhorn"), 0.01),
-        (StepRule("sinkhorn"), 1.0),
-        (StepRule("plain", c=0.5), 0.0),
-        (StepRule("plain", c=0.5), 0.01),
-        (StepRule("plain", c=1.0, averaging=0.0), 0.05),
-    ],
-)
+@pytest.mark.parametrize(("rule", "lam"), [
+    (StepRule("scaled"), 0.0), (StepRule("scaled"), 0.01), (StepRule("scaled"), 1.0), (StepRule("sinkhorn"), 0.01),
+    (StepRule("sinkhorn"), 1.0), (StepRule("plain", c=0.5), 0.0), (StepRule("plain", c=0.5), 0.01),
+    (StepRule("plain", c=1.0, averaging=0.0), 0.05),
+])  # fmt: skip
 def test_each_rule_reaches_the_exact_value(pool, rule, lam):
     start, best = pool.value(torch.zeros(6, dtype=torch.float64), lam), pool.best(lam)
     reached = pool.value(pool.ascend(rule, lam, steps=600).average, lam)
@@ -180,8 +174,7 @@ def test_spread_is_the_costs_standard_deviation_over_atoms():
 
 
 def test_sinkhorn_rule_needs_lam(pool):
-    with pytest.raises(ValueError, match="lam > 0: use 'scaled'"):
-        one_step(pool, StepRule("sinkhorn"), 0.0)
+    assert "lam > 0: use 'scaled'" in refused(one_step, pool, StepRule("sinkhorn"), 0.0)
 
 
 @pytest.mark.parametrize("kind", ["scaled", "sinkhorn", "plain"])
@@ -192,27 +185,24 @@ def test_points_that_are_not_finite_stop_the_ascent(pool, kind):
         asgd_step(x, SemiDual(pool.target, 0.1), state=AsgdState.zeros(pool.target), rule=StepRule(kind))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("power", [0.6, 0.9])
+def test_points_too_far_for_their_dtype_are_named(dtype, power):
+    law = DiscreteMeasure.from_atoms(torch.rand(5, 2, dtype=dtype))
+    x = torch.ones(4, 2, dtype=dtype)
+    x[1] = torch.finfo(dtype).max ** power
+    with pytest.raises(FloatingPointError, match=f"{dtype} does not hold their squared norms: make the points smaller"):
+        asgd_step(x, SemiDual(law, 0.1), state=AsgdState.zeros(law), rule=StepRule())
+
+
 def test_a_step_that_overflows_stops_the_ascent(pool):
     with pytest.raises(FloatingPointError, match="lower the step c = 1e\\+308"):
         pool.ascend(StepRule("plain", c=1e308, power=0.0), 0.1, steps=50)
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"kind": "adam"},
-        {"c": 0.0},
-        {"c": -1.0},
-        {"c": math.nan},
-        {"c": math.inf},
-        {"power": -0.1},
-        {"power": 1.5},
-        {"power": math.nan},
-        {"averaging": -1.0},
-        {"averaging": math.nan},
-    ],
-)
+@pytest.mark.parametrize("values", [
+    {"kind": "adam"}, {"c": 0.0}, {"c": -1.0}, {"c": math.nan}, {"c": math.inf}, {"power": -0.1}, {"power": 1.5},
+    {"power": math.nan}, {"averaging": -1.0}, {"averaging": math.nan},
+])  # fmt: skip
 def test_refused_rules(values):
-    with pytest.raises(ValueError, match="step rule .*: give ") as caught:
-        StepRule(**values)
-    assert "\n" not in str(caught.value)
+    assert re.search("step rule .*: give ", refused(lambda: StepRule(**values)))

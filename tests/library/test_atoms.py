@@ -10,6 +10,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 from torch import nn
 
 from otgrad import DiscreteMeasure, SemiDiscreteOT, SemiDual, solve_certified, solve_exact
@@ -129,9 +130,7 @@ def test_a_used_graph_is_refused_in_one_line():
     leaf = torch.full((6,), 1 / 6, dtype=torch.float64, requires_grad=True)
     ot = SemiDiscreteOT(y, 1.0 * leaf, lam=0.3)
     ot.loss(x).backward()
-    with pytest.raises(RuntimeError, match=r"compute it anew for update\(nu=\.\.\.\)") as caught:
-        ot.loss(x)
-    assert "\n" not in str(caught.value)
+    assert "compute it anew for update(nu=...)" in refused(ot.loss, x, kind=RuntimeError)
     with torch.no_grad():
         ot.loss(x)
     ot.update(nu=1.0 * leaf).loss(x).backward()
@@ -218,11 +217,9 @@ def test_masses_changed_in_place_are_looked_at_again():
     nu[0] = 5
     assert ot.value(x) == SemiDiscreteOT(y, nu.clone(), lam=0.5).value(x)
     nu[0] = -1
-    with pytest.raises(ValueError, match="negative"):
-        ot.value(x)
+    assert "negative" in refused(ot.value, x)
     nu[0], y[0, 0] = 1, math.nan
-    with pytest.raises(ValueError, match="not finite"):
-        ot.value(x)
+    assert "not finite" in refused(ot.value, x)
 
 
 def test_a_laws_masses_are_its_own():
@@ -442,8 +439,6 @@ def test_update_refuses_what_does_not_fit(given):
     x, y = draw()
     ot = SemiDiscreteOT(y, lam=0.3)
     before = ot.value(x)
-    with pytest.raises(ValueError, match=": give "):
-        ot.update(**given)
+    assert ": give " in refused(ot.update, **given)
     assert ot.value(x) == before
-    with pytest.raises(ValueError, match="make another solver"):
-        SemiDiscreteOT(DiscreteMeasure.from_atoms(y)).update(nu=torch.ones(6))
+    assert "make another solver" in refused(SemiDiscreteOT(DiscreteMeasure.from_atoms(y)).update, nu=torch.ones(6))

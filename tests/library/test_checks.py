@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT, StepRule, checks, solve_fixed_source, solve_pool
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
@@ -27,13 +28,9 @@ def tensors(*arrays):
 
 def one_line(call, kind=ValueError):
     """The message of a refusal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(kind) as caught:
-            call()
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 200
-    return str(caught.value)
+    message = refused(call, kind=kind)
+    assert len(message) < 200
+    return message
 
 
 def test_arrays_give_what_tensors_give():
@@ -114,12 +111,6 @@ def test_entries_that_are_not_finite_are_named(entry):
         )
 
 
-def test_large_entries_are_finite():
-    y = torch.full((3000, 1), 3e35)
-    assert DiscreteMeasure.from_atoms(y).n == 3000
-    assert one_line(lambda: DiscreteMeasure.from_atoms(torch.cat([y, y / 0]))).startswith("y has entries that are not")
-
-
 MASSES = {
     "nu": lambda given: SemiDiscreteOT(Y, given),
     "nu of a law": lambda given: DiscreteMeasure.from_atoms(Y, given),
@@ -135,21 +126,10 @@ def file(tmp_path):
     return tmp_path / "atoms.npy"
 
 
-@pytest.mark.parametrize(
-    "masses",
-    [
-        [1.0] * 4,
-        [[1.0] * 5],
-        [-1.0] * 5,
-        [1.0, -0.5, 1, 1, 1],
-        [0.0] * 5,
-        [math.nan] * 5,
-        "uniform",
-        [[1], [1, 2]],
-        1.0,
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize("masses", [
+    [1.0] * 4, [[1.0] * 5], [-1.0] * 5, [1.0, -0.5, 1, 1, 1], [0.0] * 5, [math.nan] * 5, "uniform", [[1], [1, 2]],
+    1.0,
+], ids=repr)  # fmt: skip
 def test_masses_are_named(masses, file):
     for entry, call in (MASSES | {"nu of a file": lambda given: StreamedMeasure.open(file, given)}).items():
         message = one_line(lambda call=call: call(masses))
@@ -256,29 +236,19 @@ def state(**changes):
     return ot.state_dict() | changes
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({}, "lacks psi, average, k, spread, lam, p, scale"),
-        (None, "lacks psi"),
-        ([1, 2], "lacks psi"),
-        ({key: value for key, value in state().items() if key != "k"}, "lacks k"),
-        (state(psi=torch.full((5,), math.nan)), "psi has shape (5,): give finite values"),
-        (state(average=torch.full((5,), math.inf)), "average has shape (5,): give finite"),
-        (state(average=torch.zeros(4)), "average has shape (4,)"),
-        (state(psi=torch.zeros(5, 1)), "psi has shape (5, 1)"),
-        (state(psi=None), "psi is of type NoneType"),
-        (state(psi=torch.zeros(6)), "state has n = 6"),
-        (state(lam=0.1), "state has lam = 0.1"),
-        (state(lam=math.nan), "lam = nan"),
-        (state(p=1.0), "state has p = 1.0"),
-        (state(k=-1), "k = -1"),
-        (state(spread=math.nan), "spread = nan"),
-        (state(held_out=torch.zeros(4, 2)), "held_out has shape (4, 2)"),
-        (state(held_out=torch.zeros(0, 3)), "held_out has shape (0, 3)"),
-        (state(held_out=torch.full((4, 3), math.nan)), "held_out has points that are not finite"),
-    ],
-)
+@pytest.mark.parametrize(("given", "words"), [
+    ({}, "lacks psi, average, k, spread, lam, p, scale"), (None, "lacks psi"), ([1, 2], "lacks psi"),
+    ({key: value for key, value in state().items() if key != "k"}, "lacks k"),
+    (state(psi=torch.full((5,), math.nan)), "psi has shape (5,): give finite values"),
+    (state(average=torch.full((5,), math.inf)), "average has shape (5,): give finite"),
+    (state(average=torch.zeros(4)), "average has shape (4,)"),
+    (state(psi=torch.zeros(5, 1)), "psi has shape (5, 1)"), (state(psi=None), "psi is of type NoneType"),
+    (state(psi=torch.zeros(6)), "state has n = 6"), (state(lam=0.1), "state has lam = 0.1"),
+    (state(lam=math.nan), "lam = nan"), (state(p=1.0), "state has p = 1.0"), (state(k=-1), "k = -1"),
+    (state(spread=math.nan), "spread = nan"), (state(held_out=torch.zeros(4, 2)), "held_out has shape (4, 2)"),
+    (state(held_out=torch.zeros(0, 3)), "held_out has shape (0, 3)"),
+    (state(held_out=torch.full((4, 3), math.nan)), "held_out has points that are not finite"),
+])  # fmt: skip
 def test_foreign_states_are_refused(given, words):
     ot = SemiDiscreteOT(Y, lam=0.3)
     before = ot.state_dict()
@@ -314,8 +284,7 @@ def test_atoms_in_a_file_are_copied_and_pickled_by_their_path(file):
     with torch.inference_mode():
         inside = StreamedMeasure.open(file)
     assert inside.y.data_ptr() == inside.file.y.data_ptr()  # nothing was read into memory
-    with pytest.raises(TypeError, match="the atoms of a StreamedMeasure do not move"):
-        SemiDiscreteOT(law).float()
+    assert "the atoms of a StreamedMeasure do not move" in refused(SemiDiscreteOT(law).float, kind=TypeError)
     SemiDiscreteOT(law).double()
 
 
@@ -331,8 +300,7 @@ def test_a_file_written_to_since_it_was_opened_is_refused(file, how):
         else:
             stream.truncate(len(whole) + (100 if how == "longer" else -100))
     assert "written to since it was opened; open it again" in one_line(lambda: law.mean_square if how else None)
-    with pytest.raises(ValueError, match="open it again"):
-        x_grad(x, law, torch.zeros(5).double(), 0.1, Cost())
+    assert "open it again" in refused(x_grad, x, law, torch.zeros(5).double(), 0.1, Cost())
 
 
 def test_a_file_that_was_replaced_or_removed_stays_as_it_was(file):

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from otgrad.costs import Cost
 
@@ -52,9 +53,7 @@ def test_names():
 
 @pytest.mark.parametrize("cost", ["manhattan", "", -1.0, 0, math.nan, math.inf])
 def test_refused_costs(cost):
-    with pytest.raises(ValueError, match=": give ") as caught:
-        Cost.from_name(cost)
-    assert "\n" not in str(caught.value)
+    assert ": give " in refused(Cost.from_name, cost)
 
 
 @pytest.mark.parametrize("scale", [0.0, -2.0, math.nan, math.inf])
@@ -67,5 +66,4 @@ def test_normalized_replaces_the_scale_by_the_mean_power_of_the_norm():
     y, nu = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.float64), torch.tensor([0.25, 0.75], dtype=torch.float64)
     assert Cost(2.0, scale=7.0).normalized(y, nu) == Cost(2.0, scale=0.25 * 25 + 0.75)
     assert Cost(1.0).normalized(y, nu) == Cost(1.0, scale=0.25 * 5 + 0.75)
-    with pytest.raises(ValueError, match="normalize = False"):
-        Cost().normalized(torch.zeros(2, 2), torch.tensor([0.5, 0.5]))
+    assert "normalize = False" in refused(Cost().normalized, torch.zeros(2, 2), torch.tensor([0.5, 0.5]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import (
     assignment,
     barycentric_map,
@@ -17,7 +17,6 @@ from otgrad.ctransform import (
     x_grad,
 )
 from otgrad.kernels import reference
-from otgrad.measures import DiscreteMeasure
 
 LAMS = (0.0, 1e-6, 1e-3, 0.1, 1.0, 1e3, 1e6)
 POWERS = (1.0, 1.5, 2.0, 3.0)

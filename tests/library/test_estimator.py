@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from otgrad import Cost, SemiDiscreteOT, SemiDual, StepRule, solve_exact
 from otgrad.ctransform import x_grad
@@ -48,8 +49,7 @@ def test_fit_approaches_the_exact_solution(lam, cost):
 
 def test_value_needs_a_fit_or_points():
     ot = SemiDiscreteOT(Y)
-    with pytest.raises(RuntimeError, match="fit"):
-        ot.value()
+    assert "fit" in refused(ot.value, kind=RuntimeError)
     assert ot.value(Y[:1]) == pytest.approx(float(ot.c_transform(Y[:1])), abs=1e-12)  # psi = 0
     assert math.isfinite(fitted(5).value())
 
@@ -176,17 +176,11 @@ def test_a_second_fit_goes_on():
     assert not torch.equal(ot.psi, first)
 
 
-@pytest.mark.parametrize(
-    ("y", "dtype"),
-    [
-        (Y.numpy(), torch.float64),
-        (Y.numpy().astype(np.float32), torch.float32),
-        (np.array([[0, 1], [2, 3]]), torch.float32),
-        ([[0, 1], [2, 3]], torch.float32),
-        ([[0.0, 1.0], [2.0, 3.0]], torch.float32),
-        (torch.tensor([[0, 1], [2, 3]], dtype=torch.uint8), torch.float32),
-    ],
-)
+@pytest.mark.parametrize(("y", "dtype"), [
+    (Y.numpy(), torch.float64), (Y.numpy().astype(np.float32), torch.float32),
+    (np.array([[0, 1], [2, 3]]), torch.float32), ([[0, 1], [2, 3]], torch.float32),
+    ([[0.0, 1.0], [2.0, 3.0]], torch.float32), (torch.tensor([[0, 1], [2, 3]], dtype=torch.uint8), torch.float32),
+])  # fmt: skip
 def test_arrays_lists_and_integers_are_read(y, dtype):
     ot = SemiDiscreteOT(y, np.arange(1, len(y) + 1))
     ot.fit(lambda b, g: torch.rand(b, 2, generator=g, dtype=dtype), 8, 3, progress=False)
@@ -194,33 +188,14 @@ def test_arrays_lists_and_integers_are_read(y, dtype):
     assert ot.assign(torch.zeros(1, 2, dtype=dtype)).shape == (1, len(y))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"y": torch.zeros(3)},
-        {"y": torch.tensor(1.0)},
-        {"y": torch.zeros(0, 2)},
-        {"y": torch.zeros(3, 0)},
-        {"y": Y.to(torch.complex64)},
-        {"unit": 0.0},
-        {"y": Y / 0},
-        {"nu": [1.0, 2.0]},
-        {"nu": [1.0, 2.0, -1.0, 1.0]},
-        {"nu": [0.0] * 4},
-        {"nu": [math.nan] * 4},
-        {"lam": -0.1},
-        {"lam": math.nan},
-        {"lam": math.inf},
-        {"lam": True},
-        {"cost": "cosine"},
-        {"cost": 0},
-        {"y": torch.zeros(3, 2), "normalize": True},
-    ],
-)
+@pytest.mark.parametrize("options", [
+    {"y": torch.zeros(3)}, {"y": torch.tensor(1.0)}, {"y": torch.zeros(0, 2)}, {"y": torch.zeros(3, 0)},
+    {"y": Y.to(torch.complex64)}, {"unit": 0.0}, {"y": Y / 0}, {"nu": [1.0, 2.0]}, {"nu": [1.0, 2.0, -1.0, 1.0]},
+    {"nu": [0.0] * 4}, {"nu": [math.nan] * 4}, {"lam": -0.1}, {"lam": math.nan}, {"lam": math.inf}, {"lam": True},
+    {"cost": "cosine"}, {"cost": 0}, {"y": torch.zeros(3, 2), "normalize": True},
+])  # fmt: skip
 def test_refused_problems(options):
-    with pytest.raises(ValueError, match=":") as caught:
-        SemiDiscreteOT(**({"y": Y} | options))
-    assert "\n" not in str(caught.value)
+    assert ":" in refused(SemiDiscreteOT, **({"y": Y} | options))
 
 
 @pytest.mark.parametrize(
@@ -237,17 +212,15 @@ def test_refused_problems(options):
 def test_refused_points(x, message):
     ot = SemiDiscreteOT(Y)
     for call in (ot.value, ot.c_transform, ot.assign, ot.barycentric_map, ot.loss):
-        with pytest.raises(ValueError, match=": give ") as caught:
-            call(x)
-        assert str(caught.value).startswith(message)
-    with pytest.raises(ValueError, match=": give "):
-        ot.fit(lambda batch_size, generator: x, progress=False)
+        said = refused(call, x)
+        assert said.startswith(message)
+        assert ": give " in said
+    assert ": give " in refused(ot.fit, lambda batch_size, generator: x, progress=False)
 
 
 @pytest.mark.parametrize("numbers", [{"batch_size": 0}, {"max_iter": 0}, {"max_iter": -3}])
 def test_refused_numbers(numbers):
-    with pytest.raises(ValueError, match="give an integer >= 1"):
-        SemiDiscreteOT(Y).fit(square, **numbers, progress=False)
+    assert "give an integer >= 1" in refused(SemiDiscreteOT(Y).fit, square, **numbers, progress=False)
 
 
 def test_points_that_are_not_finite():
@@ -258,8 +231,7 @@ def test_points_that_are_not_finite():
 def test_another_rule_is_used():
     plain, scaled = fitted(5, rule=StepRule("plain", c=0.1)), fitted(5)
     assert not torch.equal(plain.psi, scaled.psi)
-    with pytest.raises(ValueError, match="sinkhorn"):
-        fitted(5, lam=0.0, rule=StepRule("sinkhorn"))
+    assert "sinkhorn" in refused(fitted, 5, lam=0.0, rule=StepRule("sinkhorn"))
 
 
 def test_data_far_from_the_origin_is_warned_about():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from refusals import refused
 
 from otgrad import Cost, DiscreteMeasure, SemiDual, solve_certified, solve_exact
 from otgrad.ctransform import assignment, psi_step
@@ -19,17 +20,13 @@ def draw(m, n, d=2, seed=0, dtype=torch.float64):
     return x, w / w.sum(), DiscreteMeasure.from_atoms(y, nu)
 
 
-def exact(x, w, target, lam, cost):
-    return solve_exact(x, w, SemiDual(target, lam, cost)).value
-
-
 @pytest.mark.parametrize("lam", [0.005, 0.05, 0.3, 5.0])
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_bound_holds_and_is_reached(lam, p, dtype):
     x, w, target = draw(400, 50, dtype=dtype)
     solution = solve_certified(x, w, SemiDual(target, lam, Cost(p)), tol=0.01)
-    optimum = exact(x, w, target, lam, Cost(p))
+    optimum = solve_exact(x, w, SemiDual(target, lam, Cost(p))).value
     rounding = 1e-12 if dtype == torch.float64 else 3e-6
     assert solution.converged
     assert -rounding <= (optimum - solution.value) / optimum <= solution.relative_gap + rounding
@@ -113,7 +110,7 @@ def test_small_and_extreme_problems_stay_finite(m, n, lam, dtype):
     x, w, target = draw(m, n, dtype=dtype)
     solution = solve_certified(x, w, SemiDual(target, lam), tol=0.01, max_passes=30)
     assert bool(torch.isfinite(solution.psi).all())
-    optimum = exact(x, w, target, lam, Cost())
+    optimum = solve_exact(x, w, SemiDual(target, lam)).value
     rounding = 1e-9 if dtype == torch.float64 else 1e-5 + 1e-6 * lam
     assert solution.value <= optimum + rounding
     assert optimum <= solution.value + solution.gap + rounding
@@ -131,7 +128,7 @@ def test_a_pool_with_one_heavy_point_is_solved():
     w[7] = 5.0
     solution = solve_certified(x, w, SemiDual(target, 0.05), tol=0.01)
     assert solution.converged
-    assert solution.value == pytest.approx(exact(x, w, target, 0.05, Cost()), rel=0.01)
+    assert solution.value == pytest.approx(solve_exact(x, w, SemiDual(target, 0.05)).value, rel=0.01)
 
 
 def test_a_warm_start_is_not_left_for_something_worse():
@@ -150,16 +147,14 @@ def test_certified_values_never_fall():
 
 def test_passes_are_counted_and_limited():
     x, w, target = draw(960, 50)
-    taken = []
-    solution = solve_certified(
-        x, w, SemiDual(target, 0.02), tol=None, max_passes=0.5, watch=lambda _, p: taken.append(p)
-    )
+    semidual, taken = SemiDual(target, 0.02), []
+    solution = solve_certified(x, w, semidual, tol=None, max_passes=0.5, watch=lambda _, p: taken.append(p))
     assert taken[-1] == pytest.approx(0.5, abs=1 / 30)
     assert solution.work == pytest.approx(taken[-1] + 1)
     assert math.isnan(solution.gap + solution.relative_gap)
     assert not solution.converged
-    assert solution.value == pytest.approx(float(SemiDual(target, 0.02).value(x, solution.psi, w)[0]), rel=1e-12)
-    late = solve_certified(x, w, SemiDual(target, 0.02), tol=1e-12, max_passes=2)
+    assert solution.value == pytest.approx(float(semidual.value(x, solution.psi, w)[0]), rel=1e-12)
+    late = solve_certified(x, w, semidual, tol=1e-12, max_passes=2)
     assert (late.work, late.converged) == (pytest.approx(4), False)
     assert late.relative_gap > 1e-12
 
@@ -261,9 +256,7 @@ X, Y = torch.rand(40, 2), DiscreteMeasure.from_atoms(torch.rand(7, 2))
     ],
 )
 def test_refusals(x, lam, changed):
-    with pytest.raises(ValueError, match=":") as caught:
-        solve_certified(x, changed.pop("weights", None), SemiDual(Y, lam), **changed)
-    assert "\n" not in str(caught.value)
+    assert ":" in refused(lambda: solve_certified(x, changed.pop("weights", None), SemiDual(Y, lam), **changed))
 
 
 def test_a_cost_that_overflows_is_named():

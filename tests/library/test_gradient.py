@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from instances import normal
 from torch import nn
 
 from otgrad import Cost, DiscreteMeasure, SemiDual
@@ -24,10 +25,8 @@ def problem(request):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = request.param().double()
-    rng = torch.Generator().manual_seed(1)
-    z, y = (torch.randn(*shape, generator=rng, dtype=torch.float64) for shape in ((13, 3), (6, 2)))
-    target = DiscreteMeasure.from_atoms(y, [1.0, 2.0, 0.0, 3.0, 4.0, 5.0])
-    return generator, z, target, 0.3 * torch.randn(6, generator=rng, dtype=torch.float64)
+    z, target = normal(13, 1, 3, seed=1).x, normal(1, 6, seed=1, massless=[2])
+    return generator, z, target.law, 0.3 * target.psi
 
 
 def finite_differences(generator, objective):

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from otgrad import ctransform
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure, ctransform
 from otgrad.kernels import cuda, cuda_atoms, cuda_blocks, reference
-from otgrad.measures import DiscreteMeasure
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 SEED = int(os.environ.get("OTGRAD_TEST_SEED", "0"))  # other inputs where it is given

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from instances import in_float64, pixels
 
-from otgrad.costs import Cost
+from otgrad import Cost, DiscreteMeasure
 from otgrad.ctransform import assignment, c_transform, c_transform_fixed_psi, heights, psi_step, x_grad
 from otgrad.kernels import build, cpu, dispatch, reference
-from otgrad.measures import DiscreteMeasure
 
 needs_cpu = pytest.mark.skipif(build.unavailable() is not None, reason=f"compiled kernel: {build.unavailable()}")
 KERNELS = [pytest.param(reference, id="reference"), pytest.param(cpu, id="cpu", marks=needs_cpu)]
@@ -24,31 +24,14 @@ def small_problems_too(monkeypatch):
     monkeypatch.setattr(cpu, "LEAST_ATOMS", 1)
 
 
-def make(n=700, d=50, b=37, seed=0, density=0.3, masses=True):
-    """Points in [0, 1]^d, sparse atoms of bytes, uneven masses, a potential of the cost's size."""
-    rng = torch.Generator().manual_seed(seed)
-    y = torch.randint(0, 256, (n, d), generator=rng, dtype=torch.uint8)
-    y *= (torch.rand(n, d, generator=rng) < density).to(torch.uint8)
-    nu = torch.rand(n, generator=rng) + 0.1 if masses else None
-    law = DiscreteMeasure.from_atoms(y, nu, unit=1 / 255)
-    x = torch.rand(b, d, generator=rng)
-    psi = 0.1 * torch.randn(n, generator=rng)
-    w = torch.rand(b, generator=rng) + 0.1
-    return x, law, psi, Cost(2.0, max(law.mean_square, 1e-6)), w / w.sum()
-
-
-def exact(x, law, psi, lam, cost, w):
-    """Values, marginal and x-gradient in float64, from the definitions."""
-    law64 = DiscreteMeasure.from_atoms(law.points.double(), law.nu.double())
-    x64, psi64 = x.double(), psi.double()
-    pi = assignment(x64, law64, psi64, lam, cost)
-    values = c_transform(x64, law64, psi64, lam, cost)
-    return values, w.double() @ pi, 2 / cost.scale * (x64 - pi @ law64.y)
+def make(n=700, d=50, b=37, seed=0, density=0.3):
+    x, w, law, cost, psi, _ = pixels(b, n, d, seed, density)
+    return x, law, psi, cost, w
 
 
 def compare(kernel, x, law, psi, lam, cost, w):
     """Value and gradients of a kernel agree with float64 to what 16 bits of x allow (lam = 0: up to ties)."""
-    values, marginal, slopes = exact(x, law, psi, lam, cost, w)
+    values, marginal, slopes = in_float64(x, law, psi, lam, cost, w)
     size = float(values.abs().max()) + float(psi.abs().max())
     # float32, or the 16 bits of x, leave about 2e-6 of mean ||y||^2 in a score's numerator
     tolerance = 6e-6 * law.mean_square / cost.scale / lam if lam > 0 else 0.0
@@ -248,7 +231,7 @@ def test_atoms_of_every_dtype(dtype, lam):
     law = DiscreteMeasure.from_atoms(y, law.nu, unit=1 / 255)
     x, psi, w = (t.to(law.nu.dtype) for t in (x, psi, w))
     assert torch.equal(law.points, law.unit * law.y.to(law.nu.dtype))
-    values, marginal, slopes = exact(x, law, psi, lam, cost, w)
+    values, marginal, slopes = in_float64(x, law, psi, lam, cost, w)
     got, grad = psi_step(x, law, psi, lam, cost, w)
     torch.testing.assert_close(got.double(), values, rtol=0, atol=1e-5)
     if lam != 1e-6:  # where float32's own rounding decides

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from otgrad.measures import Dirac, DiscreteMeasure, Normal, Segment, Uniform
 
@@ -24,36 +25,26 @@ def test_integer_and_array_masses_are_read():
         assert DiscreteMeasure.from_atoms(Y, nu).nu.tolist() == [0.25, 0.25, 0.5]
 
 
-@pytest.mark.parametrize(
-    ("y", "nu", "message"),
-    [
-        (torch.zeros(3), None, "y has shape (3,)"),
-        (torch.tensor(1.0), None, "y has shape ()"),
-        (torch.zeros(2, 2, 2), None, "y has shape (2, 2, 2)"),
-        (torch.zeros(2, 0), None, "y has shape (2, 0)"),
-        (torch.zeros(3, 2, dtype=torch.int64), None, "y has dtype torch.int64"),
-        (torch.zeros(3, 2, dtype=torch.complex64), None, "y has dtype torch.complex64"),
-        (torch.tensor([[math.nan], [0.0]]), None, "y has entries that are not finite"),
-        (torch.tensor([[math.inf], [0.0]]), None, "y has entries that are not finite"),
-        (Y, [1.0, 1.0], "nu has shape (2,)"),
-        (Y, [[1.0, 1.0, 1.0]], "nu has shape (1, 3)"),
-        (Y, [1.0, -0.5, 1.0], "nu has a negative or non-finite mass"),
-        (Y, [0.0, 0.0, 0.0], "nu sums to 0.0"),
-        (Y, [1.0, math.nan, 1.0], "nu sums to nan"),
-        (Y, [1.0, math.inf, 1.0], "nu sums to inf"),
-        (Y, [1.0, 1e-40, 1.0], "nu has a positive mass below"),
-    ],
-)
+@pytest.mark.parametrize(("y", "nu", "message"), [
+    (torch.zeros(3), None, "y has shape (3,)"), (torch.tensor(1.0), None, "y has shape ()"),
+    (torch.zeros(2, 2, 2), None, "y has shape (2, 2, 2)"), (torch.zeros(2, 0), None, "y has shape (2, 0)"),
+    (torch.zeros(3, 2, dtype=torch.int64), None, "y has dtype torch.int64"),
+    (torch.zeros(3, 2, dtype=torch.complex64), None, "y has dtype torch.complex64"),
+    (torch.tensor([[math.nan], [0.0]]), None, "y has entries that are not finite"),
+    (torch.tensor([[math.inf], [0.0]]), None, "y has entries that are not finite"),
+    (Y, [1.0, 1.0], "nu has shape (2,)"), (Y, [[1.0, 1.0, 1.0]], "nu has shape (1, 3)"),
+    (Y, [1.0, -0.5, 1.0], "nu has a negative or non-finite mass"), (Y, [0.0, 0.0, 0.0], "nu sums to 0.0"),
+    (Y, [1.0, math.nan, 1.0], "nu sums to nan"), (Y, [1.0, math.inf, 1.0], "nu sums to inf"),
+    (Y, [1.0, 1e-40, 1.0], "nu has a positive mass below"),
+])  # fmt: skip
 def test_refusals(y, nu, message):
-    with pytest.raises(ValueError, match=":|: give|remove") as caught:
-        DiscreteMeasure.from_atoms(y, nu)
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
+    said = refused(DiscreteMeasure.from_atoms, y, nu)
+    assert said.startswith(message)
+    assert ":" in said
 
 
 def test_masses_must_sum_to_one_when_given_directly():
-    with pytest.raises(ValueError, match=r"nu sums to 0\.9: divide it by its sum"):
-        DiscreteMeasure(Y, torch.tensor([0.3, 0.3, 0.3]))
+    assert "nu sums to 0.9: divide it by its sum" in refused(DiscreteMeasure, Y, torch.tensor([0.3, 0.3, 0.3]))
 
 
 def test_support_and_positive_part():

@@ -4,31 +4,20 @@ import math
 
 import pytest
 import torch
+from instances import in_float64, pixels
 
-from otgrad.costs import Cost
-from otgrad.ctransform import assignment, c_transform, heights, psi_step, x_grad
+from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT
+from otgrad.ctransform import heights, psi_step, x_grad
 from otgrad.kernels import build, cpu, reference
-from otgrad.measures import DiscreteMeasure
-from otgrad.solvers.estimator import SemiDiscreteOT
 
 needs_cpu = pytest.mark.skipif(build.unavailable() is not None, reason=f"compiled kernel: {build.unavailable()}")
 KERNELS = [pytest.param(reference, id="reference"), pytest.param(cpu, id="cpu", marks=needs_cpu)]
 FAR = [1.0, 30.0, 1e2, 1e3, 1e4, 1e6, 1e12, 3e38, math.inf, math.nan]
 
 
-def bytes_law(n=512, d=2, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    y = torch.randint(0, 256, (n, d), generator=rng, dtype=torch.uint8)
-    law = DiscreteMeasure.from_atoms(y, torch.rand(n, generator=rng) + 0.1, unit=1 / 255)
-    return law, 0.1 * torch.randn(n, generator=rng)
-
-
-def in_double(x, law, psi, lam, w=None):
-    """Values, marginal and gradient from the definitions in float64."""
-    law64, x64, psi64 = DiscreteMeasure.from_atoms(law.points.double(), law.nu.double()), x.double(), psi.double()
-    pi = assignment(x64, law64, psi64, lam, Cost())
-    w = torch.ones(len(x)) / len(x) if w is None else w
-    return c_transform(x64, law64, psi64, lam, Cost()), w.double() @ pi, 2 * (x64 - pi @ law64.y)
+def bytes_law(n=512, d=2):
+    problem = pixels(1, n, d, density=1.0)
+    return problem.law, problem.psi
 
 
 @pytest.mark.parametrize("lam", [0.0, 1e-3, 0.01, 0.1])
@@ -39,7 +28,7 @@ def test_a_far_point_changes_no_other(kernel, far, lam):
     x = torch.tensor([[0.5, 0.4], [far, 0.3], [0.2, -0.1], [-far, far]])
     near = torch.tensor([0, 2])
     assert kernel.covers(x, law, lam, Cost())
-    values, _, slopes = in_double(x[near], law, psi, lam)
+    values, _, slopes = in_float64(x[near], law, psi, lam, Cost())
     w = torch.full((4,), 0.25)
     stepped, grads = kernel.psi_step(x, law, psi, lam, Cost(), w)[0], kernel.x_grad(x, law, psi, lam, Cost())
     torch.testing.assert_close(stepped[near].double(), values, rtol=0, atol=2e-6)
@@ -69,7 +58,7 @@ def test_the_far_point_itself_is_as_right_as_float32_allows(far, lam):
     x[::2, 3] = far
     x[1, :] = far + 0.1 * x[1]  # far from the origin, and narrow
     w = torch.rand(9, generator=rng)
-    values, marginal, slopes = in_double(x, law, psi, lam, w)
+    values, marginal, slopes = in_float64(x, law, psi, lam, Cost(), w)
     found, p = cpu.psi_step(x, law, psi, lam, Cost(), w)
     size = far**2 * torch.ones(9, dtype=torch.float64)
     assert bool(((found - values).abs() <= 4e-6 * 19 * size).all())

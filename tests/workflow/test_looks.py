@@ -37,10 +37,11 @@ def test_from_another_folder_the_remedy_is_said(project, run_snakemake, tmp_path
     (line,) = [line for line in done.stderr.splitlines() if "not the folder of this workflow" in line]
     assert line.endswith(f"give --directory {project.resolve()}")
     there = run_snakemake(
-        tmp_path, "-s", str(project / "Snakefile"), "-d", str(project), "-n", "train", *SMOKE, "lams=1e6"
+        tmp_path, "-s", str(project / "Snakefile"), "-d", str(project), "-n", "train", *SMOKE, "lams=1e6,1e-7,2.5e20"
     )
     assert there.returncode == 0, there.stderr
-    assert "Train ot-mlp-lam1e+06-s0" in there.stdout
+    for lam in ("1e+06", "1e-07", "2.5e+20"):
+        assert f"Train ot-mlp-lam{lam}-s0" in there.stdout
 
 
 def test_too_few_pictures_stop_the_scores_and_an_odd_name_nothing(project, run_snakemake, tmp_path):

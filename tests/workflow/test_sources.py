@@ -58,6 +58,8 @@ def test_what_a_script_loads_is_an_input_of_its_rule(finished, run_snakemake):
         ("code/companion/common/style.py", DRAWN, TRAINED),
         ("code/companion/crosscheck/comparison.py", {"crosscheck_table"}, TRAINED | {"theory_table", "equations"}),
         ("code/companion/reader/gallery/style.css", {"gallery"}, {"report", "provenance", "verification"}),
+        ("code/companion/persistence/settings.yaml", TRAINED - {"train_ot"}, {"train_ot", "theory_table"}),
+        ("code/companion/counterexample/settings.yaml", set(), {"figure1_table", "report"}),  # a param
         ("code/otgrad/kernels/reference.py", TRAINED | {"evaluate_run", "equations", "examples", "notebook"}, {"data"}),
     ],
 )

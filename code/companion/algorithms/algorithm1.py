@@ -26,7 +26,7 @@ from companion.algorithms.training_state import TrainingState
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
 from otgrad.scale.shards import Shard, Team
-from otgrad.semidual import marginal_error
+from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_round, check_psi
 
 
@@ -72,7 +72,7 @@ def psi_round(
         state.average.copy_(found.average)
         state.k, state.spread = found.k, found.spread
 
-    alone = type(problem.target) is DiscreteMeasure and rule.anneal == 0
+    alone = type(problem.semidual.law) is DiscreteMeasure and rule.anneal == 0
     return recorded(ascend, state.psi.device, rng) if alone else ascend
 
 
@@ -84,7 +84,7 @@ def descend_theta(
     batch_size: int,
     rng: torch.Generator,
 ) -> Tensor:
-    """Take one step on theta with psi (n,) fixed, along the explicit gradient on a fresh batch.
+    """Take one step on theta, psi (n,) fixed, by the explicit gradient of a fresh batch. Claims: A-stochastic-gradient.
 
     Returns:
         F(psi, theta) on that batch before the step (scalar tensor), in units of the cost.
@@ -94,7 +94,7 @@ def descend_theta(
     optimizer.zero_grad(set_to_none=True)
     transform.backward()
     optimizer.step()
-    return transform.detach() + problem.target.mean(psi)
+    return transform.detach() + problem.semidual.law.mean(psi)
 
 
 def algorithm1(
@@ -107,7 +107,10 @@ def algorithm1(
     batch_size: int,
     rng: torch.Generator,
 ) -> Iterator[tuple[AsgdState, Tensor]]:
-    """Train without end; yield psi's state, changed in place, and F(psi, theta) on the batch after every theta-step."""
+    """Train without end; yield psi's state, changed in place, and F(psi, theta) on the batch after every theta-step.
+
+    Claims: A-no-convergence, A-decreasing-steps, A-convergence-algorithm1.
+    """
     ascend = psi_round(generator, problem, state, rule, inner_steps, batch_size, rng)
     while True:
         ascend()
@@ -145,7 +148,8 @@ def train(
     """Train a generator of images by Algorithm 1 with Adam, resuming from the last checkpoint if there is one.
 
     The cost is ||x - y||^2 / mean ||y||^2. Stopped at any moment and called again, it gives bit for bit the same
-    result on the same CPU with the same number of threads. Where the config asks for a variant, its loop is run.
+    result on the same CPU with as many threads, a generator in evaluation mode. Where the config asks for a variant,
+    its loop is run. Claims: A-smoothing.
     `# ASSUME:` the inner loop is warm-started from the average and its step counter restarts at every theta-step.
 
     Args:
@@ -157,9 +161,6 @@ def train(
         track: wraps the iteration over theta-steps, for a progress bar.
         team: the processes among which the atoms are dealt out, y being this one's; each trains the same generator,
             and the first keeps the checkpoints, which do not depend on their number (None: one process).
-
-    Returns:
-        the trained generator in evaluation mode.
 
     Raises:
         FloatingPointError: if psi or the loss is no longer finite; it names the step and the last checkpoint.
@@ -195,9 +196,9 @@ def train(
             if team is None or team.rank == 0:
                 checkpoints.save(state)
     run.finish()
-    zeros = AsgdState.zeros(problem.target)
-    run.psi_state = ascend_psi(run.generator, problem, zeros, rule, config.final_steps, *batches)
-    psi = problem.target.whole(problem.target.center(run.psi_state.average))
+    law = problem.semidual.law
+    run.psi_state = ascend_psi(run.generator, problem, AsgdState.zeros(law), rule, config.final_steps, *batches)
+    psi = law.whole(law.center(run.psi_state.average))
     log = [*run.log[:-1], run.log[-1] | _measure(run, problem, config)]
     return TrainedGenerator(run.generator, psi, log, run.timing)
 
@@ -206,7 +207,7 @@ def _problem(y: Tensor, lam: float, team: Team | None) -> Problem:
     target = DiscreteMeasure.from_atoms(y) if team is None else Shard.of(y, team)
     cost = Cost().normalized(y, target.nu)
     scale = float(target.total(torch.tensor(cost.scale, dtype=torch.float64, device=y.device)))
-    return Problem(Uniform(LATENT_DIM), target, replace(cost, scale=scale), lam)
+    return Problem(Uniform(LATENT_DIM), SemiDual(target, lam, replace(cost, scale=scale)))
 
 
 @contextmanager
@@ -230,12 +231,12 @@ def _check_finite(value: Tensor, generator: nn.Module) -> None:
 @torch.no_grad()
 def _measure(run: TrainingState, problem: Problem, config: OTConfig) -> dict[str, float]:
     """One row of the log, on latents of their own that are the same in every row."""
-    rng = torch.Generator(problem.target.y.device).manual_seed(config.seed + 1_000_003)
+    rng = torch.Generator(problem.semidual.law.y.device).manual_seed(config.seed + 1_000_003)
     x = sample_images(run.generator, problem.latent, config.eval_samples, rng)
     psi = run.variant.dual.everywhere() if run.variant else run.psi_state.average
-    value, grad = problem.semidual.value(x, psi)
-    atoms = problem.semidual.effective_atoms(x[:100], psi)
-    return {"value": float(value), "marginal_error": marginal_error(grad, problem.target), "effective_atoms": atoms}
+    (value, grad), atoms = problem.semidual.value(x, psi), problem.semidual.effective_atoms(x[:100], psi)
+    error = marginal_error(grad, problem.semidual.law)
+    return {"value": float(value), "marginal_error": error, "effective_atoms": atoms}
 
 
 @torch.no_grad()

@@ -125,6 +125,7 @@ class SemiDiscrete:
 
     For p = 1 phi is the potential of W1; for p = 2 that of the cost ||x - y||^2 / 2, so that v(y) = T(y) - y, with T
     the barycentric projection. v is then a multiple of the explicit gradient of Houdard et al. Not in either paper.
+    Claims: B-explicit-velocity.
 
     Attributes:
         target: the data law.

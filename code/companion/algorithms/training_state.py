@@ -47,7 +47,7 @@ class TrainingState:
         Raises:
             RunError: if the checkpoint is of another configuration, or a variant is asked for in several processes.
         """
-        target = problem.target
+        target = problem.semidual.law
         device = target.y.device
         generator = make_generator(config.generator, shape, config.seed).to(device)
         optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr_theta, fused=device.type == "cuda")

@@ -59,6 +59,9 @@ def w1fe(
 ) -> Iterator[Tensor]:
     """Train without end, yielding after every outer step.
 
+    Claims: B-euler-is-wgan, B-persistence, B-euler-converges, B-faster, B-better, B-equal-updates, B-equal-gradients,
+    B-equal-rate.
+
     Args:
         generator: G, (b, k) -> (b, d), changed in place.
         potential: phi, updated in place.

@@ -31,7 +31,7 @@ def wgan(
     *,
     stale: bool = False,
 ) -> Iterator[Tensor]:
-    """Train without end, yielding after every outer step.
+    """Train without end, yielding after every outer step. Claims: B-naive.
 
     Args:
         generator: G, (b, k) -> (b, d), changed in place.

@@ -5,13 +5,13 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
-
 from companion.data.datasets import too_few_to_score
 from companion.common.places import digest, place_of_images, tag, wanted_images
 from companion.algorithms.runs import OTConfig
+from companion.common.schema import ConfigError, read_config, read_studies
+from companion.common.progress import left_of
 from companion.common.sources import sources
-from companion.common.settings import ConfigError, expand_arms, resolve
+from companion.common.settings import expand_arms, resolve
 
 if " " in sys.executable:
     raise SystemExit(
@@ -25,11 +25,9 @@ PYTHON = sys.executable
 ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see docs/evaluate.md
 
 try:
-    SETTINGS = resolve(
-        config,
-        json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8")),
-        {p.stem: yaml.safe_load(p.read_text(encoding="utf-8")) for p in (ROOT / "config/presets").glob("*.yaml")},
-    )
+    SCHEMA, PRESETS, _ = read_config(ROOT)
+    STUDIES = read_studies(ROOT, SCHEMA)  # what each has in its settings.yaml
+    SETTINGS = resolve(config, SCHEMA, PRESETS)
 except ConfigError as error:
     raise SystemExit(str(error))
 PRESET = SETTINGS.values
@@ -113,8 +111,16 @@ def variant_configs():
 
 def named_runs(arms):
     """Runs by the name of their folder; lists in an arm are multiplied out."""
-    found = expand_arms({"common": common_settings(), "arms": arms})
-    return joined(*({OTConfig(**arm).name(): arm} for arm in found))
+    return joined(*named(OTConfig, "variants", {"common": common_settings(), "arms": arms}))
+
+
+def named(kind, key, block):
+    """The arms of a block of the preset, each by its name; settings that `kind` refuses stop the run in one line."""
+    for arm in expand_arms(block):
+        try:
+            yield {kind(**arm).name(): arm}
+        except (TypeError, ValueError) as error:
+            raise SystemExit(f"config/presets/{SETTINGS.preset}.yaml: {key}: {arm}: {error}")
 
 
 def joined(*groups):
@@ -155,7 +161,7 @@ def expected_time():
     found = {name: kept[key] for name in likely_data() if (key := f"{SETTINGS.preset}-{name}") in kept}
     if not found:
         return f"expected time: not measured for preset {SETTINGS.preset} on {' or '.join(likely_data())}"
-    texts = [f"{left_of(times)} on {name}" for name, times in found.items()]
+    texts = [f"{left_of(times, ROOT / 'results/benchmarks')} on {name}" for name, times in found.items()]
     return f"expected time, {next(iter(found.values()))['cores']} cores, the preset's own settings: {'; '.join(texts)}"
 
 
@@ -167,11 +173,3 @@ def likely_data():
     if record.is_file():
         return [json.loads(record.read_text(encoding="utf-8"))["name"]]
     return ["mnist"] if SETTINGS.data_dir else ["digits", "mnist"]
-
-
-def left_of(times):
-    """Minutes of a whole run and of the jobs whose benchmark is not there yet."""
-    seconds = times["seconds"]
-    left = sum(value for name, value in seconds.items() if not (ROOT / "results/benchmarks" / name).is_file())
-    whole, rest = (time / times["cores"] / 60 for time in (sum(seconds.values()), left))
-    return f"{whole:.0f} min" + ("" if rest > 0.99 * whole else f", of which {rest:.0f} are left")

@@ -4,6 +4,15 @@ import sys
 import time
 
 LINES = 10  # at most, per job
+ROUNDED = 0.01  # of the whole: what is done already that is not told
+
+
+def left_of(times, done):
+    """Tell the minutes of a whole run, kept in times.json, and of its jobs without a benchmark in the folder `done`."""
+    seconds = times["seconds"]
+    left = sum(value for name, value in seconds.items() if not (done / name).is_file())
+    whole, rest = (time / times["cores"] / 60 for time in (sum(seconds.values()), left))
+    return f"{whole:.0f} min" + ("" if rest > (1 - ROUNDED) * whole else f", of which {rest:.0f} are left")
 
 
 class Progress:

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from companion.common.devices import cuda_state
-
-
-class ConfigError(Exception):
-    """A configuration that is refused; the message is one line: field, value and remedy."""
+from companion.common.schema import ConfigError, check
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def resolve(
     """
     given, specs = config, schema["properties"]
     config = {key: meant(value, specs.get(key, {})) for key, value in given.items()}
-    _validate(config, given, schema)
+    check(config, schema, "config", given=given)
     elsewhere = config.get("cluster", False)
     asked = not elsewhere and ("auto" in (config["preset"], config["device"]) or config["device"] != "cpu")
     cuda = cuda_state() if asked else "none"
@@ -75,6 +72,7 @@ def resolve(
     preset = config["preset"]
     if preset == "auto":
         preset = "paper" if device != "cpu" else "laptop"
+    check(presets[preset], schema, f"config/presets/{preset}.yaml", "preset")
     values = dict(presets[preset]) | {key: value for key, value in config.items() if value is not None}
     lams, rule = _read_lams(values["lams"], given["lams"]), values["step_rule"]
     if rule == "sinkhorn" and 0 in lams:
@@ -137,23 +135,6 @@ def _meant_list(value: Any) -> Any:
         inside = value.strip().removeprefix("[").removesuffix("]")
         value = inside.split(",") if "," in inside else _meant_number(inside)
     return [_meant_number(item) for item in value] if isinstance(value, list) else value
-
-
-def _validate(config: Mapping[str, Any], given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    from jsonschema import Draft202012Validator
-
-    known = schema["properties"]
-    for key in config:
-        if key not in known:
-            raise ConfigError(f"config: {key} = {given[key]!r} is not a setting: use one of {', '.join(known)}")
-    for error in sorted(Draft202012Validator(schema).iter_errors(dict(config)), key=str):
-        if not error.absolute_path:
-            raise ConfigError(f"config: {error.message}: see config/default.yaml")
-        field = str(error.absolute_path[0])
-        raise ConfigError(f"config: {field} = {given[field]!r}: {known[field]['description']}")
-    for key, value in config.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"config: {key} = {given[key]!r}: {known[key]['description']}")
 
 
 def _read_lams(lams: Any, given: Any) -> tuple[float, ...]:

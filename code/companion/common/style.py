@@ -1,8 +1,5 @@
 """The one style of all figures: sizes, colours, the data stamp, and saving with the hashes of the drawn tables."""
 
-import csv
-import hashlib
-import json
 import os
 from collections.abc import Iterable
 from itertools import pairwise
@@ -13,23 +10,19 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
+
+from companion.common.readers import read_json, read_table, sha256
 
 COLUMN = 3.5  # inches: width of one column in print
 PAGE = 7.2  # inches: width of two columns
 
 # Okabe and Ito's palette, told apart by colour-blind readers and in grey
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#F0E442",
-    "#000000",
-)
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
+FADE = LinearSegmentedColormap.from_list("fade", ["#B5E3D3", GREEN, "#00382A"])  # of iterates, light to dark
 
 mpl.rcParams.update(
     {
@@ -58,17 +51,6 @@ mpl.rcParams.update(
 DASHES = {1: "-", 3: (0, (5, 1)), 5: (0, (3, 1.2)), 10: (0, (1, 1))}
 
 
-def read(table: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """Rows of a CSV as dicts of strings."""
-    with Path(table).open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def read_json(path: str | os.PathLike[str]) -> dict:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 def data_text(dataset: str | os.PathLike[str], preset: str) -> str:
     """What a stamp says of the images that a figure is drawn from; the path is that of dataset.json."""
     return f"data: {literal(read_json(dataset)['label'])}; preset {preset}"
@@ -81,7 +63,7 @@ def literal(text: str) -> str:
 
 def by_seed(table: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Columns of a table with a column `seed` as (seeds, measures)."""
-    rows = read(table)
+    rows = read_table(table)
     count = len({row["seed"] for row in rows})
     return {key: np.array([float(row[key]) for row in rows]).reshape(count, -1) for key in rows[0]}
 
@@ -160,11 +142,6 @@ def lam_colours(lams: Iterable[float]) -> dict[float, object]:
     return {0: RED} | dict(zip(positive, tints, strict=False))
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
-    """Hex digest of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
 def stamp(fig: Figure, text: str) -> None:
     """Write small grey text (data set, preset) below a figure."""
     fig.supxlabel(text, x=0.995, ha="right", fontsize=6, color="0.35")
@@ -212,12 +189,6 @@ def run_label(run):
     start = changes.pop("lam_start", None)
     parts = [f"λ = {run['lam']:g}" if start is None else f"λ = {start:g} to {run['lam']:g}"]
     return ", ".join(parts + [CHANGES.get(name, f"{name} {{}}").format(value) for name, value in changes.items()])
-
-
-def read_scores(table):
-    """Rows of the table of scores by their name: numbers, nan where a score was not computed."""
-    rows, texts = read(table), ("name", "generator", "changes")
-    return {row["name"]: {key: float(value) for key, value in row.items() if key not in texts} for row in rows}
 
 
 def scores_text(rows, classifier):

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from companion.algorithms.algorithm1 import ascend_psi, descend_theta
 from companion.algorithms.problem import Problem
-from otgrad.costs import Cost
 from otgrad.measures import Dirac, DiscreteMeasure, Sampler, Segment
+from otgrad.semidual import SemiDual
 from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
@@ -84,7 +84,7 @@ class Instance:
 
     def problem(self, lam: float) -> Problem:
         """What Algorithm 1 is given; lam >= 0 in units of ||x - y||^2, not normalised."""
-        return Problem(self.latent, self.target, Cost(), lam)
+        return Problem(self.latent, SemiDual(self.target, lam))
 
 
 def dirac() -> Instance:
@@ -125,6 +125,7 @@ def one_sided_derivatives(instance: Instance, theta_0: Tensor, axis: int) -> tup
     2 (theta_0 - z + y_j)_axis: to the right the smaller one counts, to the left the larger one. The derivative of W_c
     is the mean of the two. At lam = 0 the gradient formula returns one of them, whichever the tie is broken to: with
     psi* exact and ties always broken alike, descent goes to the minimiser of one piece alone, not to theta*.
+    Claims: A-no-gradient.
     """
     centre = 2 * float(theta_0[axis] - instance.latent_mean[axis])
     slopes = [centre + 2 * y[axis] for y in instance.y]
@@ -196,7 +197,7 @@ def run(
         FloatingPointError: if psi or theta is no longer finite.
     """
     problem, rng = instance.problem(lam), torch.Generator().manual_seed(seed)
-    state = AsgdState.zeros(problem.target)
+    state = AsgdState.zeros(problem.semidual.law)
 
     def next_psi(generator: Translation) -> Tensor:
         nonlocal state
@@ -209,7 +210,7 @@ def run(
 def run_exact(
     instance: Instance, lam: float, step: Step, iterations: int, batch_size: int = 1, seed: int = 0
 ) -> Trajectory:
-    """Run Algorithm 1 with psi the optimum on a fresh batch (`solve_exact`) instead of ASGD's. Arguments as `run`."""
+    """Run Algorithm 1 as `run` does, but psi is the optimum on a fresh batch (`solve_exact`). Claims: A-convergence."""
     problem, rng = instance.problem(lam), torch.Generator().manual_seed(seed)
 
     @torch.no_grad()

@@ -2,20 +2,20 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.colors import LogNorm
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
+from companion.counterexample.verdicts import NEAR, TAIL
 
 HEAT = "cividis"
 CHART_NORM = LogNorm(1e-4, 1, clip=True)
 STEPS_NORM = LogNorm(1e-4, 1, clip=True)
-CONVERGED = 0.02  # the rule of the table's column
 MEASURES = {
     "tail_amplitude": r"swing of $\theta_2$: max - min",
     "tail_distance": r"largest distance to $\theta^*$",
 }
-FADE = LinearSegmentedColormap.from_list("fade", ["#B5E3D3", style.GREEN, "#00382A"])
 SOLVERS = {
     "exact": r"exact $\psi^*$",
     "averaged": "{} averaged steps $1/\\sqrt{{i}}$",
@@ -48,7 +48,7 @@ def draw_chart(table, outputs):
         table: results/counterexample/chart.csv.
         outputs: figure files.
     """
-    rows = style.read(table)
+    rows = read_table(table)
     lams = values_of(rows, "lam")
     size = (style.PAGE, 0.66 * style.PAGE)
     fig, axes = plt.subplots(2, len(lams), figsize=size, squeeze=False, sharex=True)
@@ -56,7 +56,7 @@ def draw_chart(table, outputs):
         for axis, lam in zip(line, lams, strict=True):
             mesh = draw_chart_panel(axis, [row for row in rows if float(row["lam"]) == lam], measure)
         bar = fig.colorbar(mesh, ax=list(line), extend="both", pad=0.01, aspect=25)
-        bar.set_label(label + ", last 50")
+        bar.set_label(f"{label}, last {TAIL}")
         bar.ax.tick_params(labelsize=6)
     for axis, lam in zip(axes[0], lams, strict=True):
         axis.set_title(f"$\\lambda$ = {lam:g}")
@@ -89,7 +89,7 @@ def draw_segment(table, outputs):
         table: results/counterexample/segment.csv.
         outputs: figure files.
     """
-    rows = style.read(table)
+    rows = read_table(table)
     lams = values_of(rows, "lam")
     size = (style.PAGE, 0.62 * style.PAGE)
     fig, axes = plt.subplots(2, len(lams), figsize=size, squeeze=False, sharey="row", height_ratios=(2, 1))
@@ -109,7 +109,7 @@ def draw_plane(axis, theta):
     shown = theta[1:]  # theta_0 lies on y_1
     axis.plot((-1, 1), (0, 0), "*", color=style.RED, markersize=11, label="$y_1$ (left), $y_2$")
     axis.plot((0, 0), (0, 1), color="0.75", linewidth=3, zorder=0, label=r"support of $\zeta$")
-    axis.scatter(*shown.T, c=np.arange(len(shown)), cmap=FADE, s=12, zorder=2)
+    axis.scatter(*shown.T, c=np.arange(len(shown)), cmap=style.FADE, s=12, zorder=2)
     axis.scatter([], [], color=style.GREEN, s=12, label=r"$\theta^k$, light to dark")
     axis.plot(0, 0.5, "+", color=style.BLUE, markersize=11, markeredgewidth=2, zorder=3, label=r"$\theta^*$")
     axis.set(xlim=(-1.25, 1.25), ylim=(-0.2, 1.15), aspect="equal", xlabel="first coordinate")
@@ -132,7 +132,7 @@ def draw_steps(table, outputs):
         table: results/counterexample/steps.csv.
         outputs: figure files.
     """
-    rows = style.read(table)
+    rows = read_table(table)
     panels = sorted(dict.fromkeys((row["instance"], row["solver"]) for row in rows), key=lambda panel: panel[0])
     lines = -(-len(panels) // 2)
     fig, axes = plt.subplots(lines, 2, figsize=(style.PAGE, 0.36 * style.PAGE * lines), squeeze=False, sharey=True)
@@ -144,7 +144,7 @@ def draw_steps(table, outputs):
         axis.set_title(f"{panel[0]}, {SOLVERS[panel[1]].format(chosen[0]['inner_steps'])}")
         axis.set_xlabel(r"$\lambda$")
     bar = fig.colorbar(mesh, ax=axes, extend="both", pad=0.01, aspect=40)
-    bar.set_label(r"largest $|\theta^k - \theta^*|$ along the kink axis, last 50; bold: converged, at most 0.02")
+    bar.set_label(rf"largest $|\theta^k - \theta^*|$ along the kink axis, last {TAIL}; bold: converged, at most {NEAR}")
     style.save(fig, outputs, [table])
 
 

@@ -2,13 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
 
 Y1, Y2, THETA_STAR = (0.0, 1.0), (0.0, 0.0), (0.0, 0.5)
-FADE = LinearSegmentedColormap.from_list("fade", ["#B5E3D3", style.GREEN, "#00382A"])
 PANELS = {"plain": r"$\mathrm{OT}_c$", "entropic": r"$\mathrm{OT}_c^\lambda$"}
 
 
@@ -29,7 +28,7 @@ def draw_figure1(table, outputs):
 
 def trajectory(table, panel):
     """Points theta_k of one panel (iterations, 2), in order of k."""
-    rows = [line for line in style.read(table) if line["panel"] == panel]
+    rows = [line for line in read_table(table) if line["panel"] == panel]
     rows.sort(key=lambda line: int(line["k"]))
     return np.array([(float(line["theta_x"]), float(line["theta_y"])) for line in rows])
 
@@ -37,7 +36,7 @@ def trajectory(table, panel):
 def draw_panel(axis, theta, title):
     """Draw data points, theta* and the fading trajectory in a square panel, with an inset of y against k."""
     k = np.arange(len(theta))
-    axis.scatter(*theta.T, c=k, cmap=FADE, s=14, zorder=2)
+    axis.scatter(*theta.T, c=k, cmap=style.FADE, s=14, zorder=2)
     axis.scatter([], [], color=style.GREEN, s=14, label=r"$\theta^k$, light to dark")
     axis.plot(*THETA_STAR, "+", color=style.BLUE, markersize=11, markeredgewidth=2, label=r"$\theta^*$", zorder=3)
     axis.plot(*zip(Y1, Y2, strict=True), "*", color=style.RED, markersize=11, label="$y_1$ (top), $y_2$", zorder=3)
@@ -45,7 +44,7 @@ def draw_panel(axis, theta, title):
     inset = axis.inset_axes((0.11, 0.70, 0.42, 0.27))
     inset.axhline(THETA_STAR[1], color="0.35", linestyle="--", linewidth=0.8)
     inset.plot(k, theta[:, 1], color=style.GREEN, linewidth=0.6)
-    inset.scatter(k, theta[:, 1], c=k, cmap=FADE, s=2, zorder=2)
+    inset.scatter(k, theta[:, 1], c=k, cmap=style.FADE, s=2, zorder=2)
     inset.set(ylim=(0, 0.65), xlim=(-2, len(theta)), yticks=(0, 0.5), xticks=(0, len(theta) // 2, len(theta)))
     inset.tick_params(labelsize=6, length=2, pad=1)
     inset.set_xlabel("$k$", fontsize=6, labelpad=0)

@@ -5,6 +5,7 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
 
 TITLE = {"fontsize": 8, "loc": "left"}
 TINTS = {  # lam means the same colour in every panel; others are black
@@ -33,7 +34,7 @@ def draw_theory(tables, outputs):
         tables: files by the name of the part of companion/counterexample/run_theory.py that wrote them.
         outputs: figure files.
     """
-    rows = {name: style.read(table) for name, table in tables.items()}
+    rows = {name: read_table(table) for name, table in tables.items()}
     fig = plt.figure(figsize=(style.PAGE, 1.13 * style.PAGE))
     grid = fig.add_gridspec(3, 2, height_ratios=(1, 0.85, 1))
     for j, instance in enumerate(INSTANCES):

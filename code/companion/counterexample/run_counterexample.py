@@ -5,7 +5,7 @@ chart     where descent oscillates, over the number and the size of the inner st
 segment   the same two curves on the instance whose mass is spread along the interface
 steps     lam against the step on theta, constant and decreasing
 
-Each function is told everything by its arguments and writes one CSV, whole or not at all.
+Each function is told everything by its arguments, explained in settings.yaml, and writes one CSV, whole or not at all.
 """
 
 import torch
@@ -14,10 +14,8 @@ from companion.common.files import write_csv
 from companion.common.job import job
 from companion.counterexample.descent import INSTANCES, decreasing, dirac, run, run_exact
 from companion.counterexample.lockstep import Setting, run_all
+from companion.counterexample.verdicts import NEAR, TAIL
 from otgrad.solvers.stochastic import StepRule
-
-TAIL = 50  # iterates over which "the end" of a trajectory is judged
-CONVERGED = 0.02  # largest distance along the kink axis over the tail; the smallest cycle of the table is at 0.0376
 
 
 def averaged_rule(c=1.0):
@@ -35,16 +33,7 @@ SOLVERS = {"averaged": averaged_rule(), "default": StepRule()}
 
 
 def figure1(lam, step, iterations, plain_inner_steps, entropic_inner_steps, path):
-    """Write panel, k, theta_x, theta_y for the Dirac instance; k = 0 is the first plotted point, after one step.
-
-    Args:
-        lam: regularisation of the entropic panel, > 0.
-        step: constant step on theta.
-        iterations: steps on theta.
-        plain_inner_steps: averaged steps on psi per step on theta, at lam = 0.
-        entropic_inner_steps: steps n lam on psi per step on theta, at lam.
-        path: written, panels plain, plain_exact (psi from the exact solver), entropic and entropic_exact.
-    """
+    """Write panel, k, theta_x, theta_y for the Dirac instance; k = 0 is the first plotted point, after one step."""
     # ASSUME: five averaged steps at lam = 0. The paper's inner solver is unknown; this one ends on its 2-cycle. Its
     # first points depend on how ties are broken and are not the paper's.
     instance = dirac()
@@ -63,17 +52,7 @@ def figure1(lam, step, iterations, plain_inner_steps, entropic_inner_steps, path
 
 
 def chart(lams, inner_steps, multipliers, plain_multipliers, step, iterations, path):
-    """Write how far the last 50 iterates swing (Dirac instance), for each solver setting.
-
-    Args:
-        lams: regularisations; 0 stands for the plain cost.
-        inner_steps: numbers of steps on psi per step on theta.
-        multipliers: for lam > 0, constant steps in units of n lam, no average.
-        plain_multipliers: for lam = 0, c of the averaged steps c / sqrt(i).
-        step: constant step on theta.
-        iterations: steps on theta, more than 50.
-        path: written; rule is constant, averaged or default (the package's own, which has no multiplier to set).
-    """
+    """Write how far the last iterates swing (Dirac instance), for each solver setting."""
     chosen = []
     for lam in lams:
         rules = [("default", 1.0, StepRule())]
@@ -93,17 +72,7 @@ def chart(lams, inner_steps, multipliers, plain_multipliers, step, iterations, p
 
 
 def segment(lams, inner_steps, step, iterations, batch_size, seed, path):
-    """Write lam, k, theta_x, theta_y of the segment instance, default solver; k = 0 is theta_0.
-
-    Args:
-        lams: regularisations.
-        inner_steps: steps on psi per step on theta.
-        step: constant step on theta.
-        iterations: steps on theta.
-        batch_size: fresh points per step.
-        seed: of the draws, the same for every lam.
-        path: written.
-    """
+    """Write lam, k, theta_x, theta_y of the segment instance, default solver; k = 0 is theta_0."""
     rows = []
     for lam in lams:
         end = run(INSTANCES["segment"](), lam, inner_steps, StepRule(), step, iterations, batch_size, seed)
@@ -112,20 +81,10 @@ def segment(lams, inner_steps, step, iterations, batch_size, seed, path):
 
 
 def steps(lams, theta_steps, inner_steps, iterations, batch_size, seed, path):
-    """Write the distances to theta* over the last 50 iterates, for each lam, step on theta, schedule and instance.
+    """Write the distances to theta* over the last iterates, for each lam, step on theta, schedule and instance.
 
-    A row has converged if its largest distance along the kink axis is at most 0.02 (no sampling noise enters there;
+    A row has converged if its largest distance along the kink axis is at most NEAR (no sampling noise enters there;
     the full distances of the segment instance keep that of the draws, about 0.02 at step 0.07).
-
-    Args:
-        lams: regularisations.
-        theta_steps: steps tau: constant, or tau / (1 + k / 10).
-        inner_steps: steps on psi per step on theta, by solver: averaged, default; "exact" (psi* from the exact
-            solver, whatever the number) on the Dirac instance only.
-        iterations: steps on theta.
-        batch_size: fresh points per step of the segment instance.
-        seed: of the draws.
-        path: written.
     """
     grid = [(lam, tau, name) for lam in lams for tau in theta_steps for name in SCHEDULES]
     rows = []
@@ -148,7 +107,7 @@ def steps(lams, theta_steps, inner_steps, iterations, batch_size, seed, path):
 def _tail_summary(trajectory):
     distance, kink = trajectory.errors(TAIL), trajectory.kink_errors(TAIL)
     values = (distance.max(), distance.mean(), distance[-1], kink.max(), kink.mean())
-    return (*map(float, values), int(kink.max() <= CONVERGED))
+    return (*map(float, values), int(kink.max() <= NEAR))
 
 
 PARTS = {"figure1": figure1, "chart": chart, "segment": segment, "steps": steps}

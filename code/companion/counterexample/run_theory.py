@@ -8,7 +8,7 @@ field        grad F^lam(psi*(theta*), .) in the plane, Dirac
 convergence  Algorithm 1's distance to theta*, beside the contraction (1 - 2 tau)^k
 modulus      the modulus of continuity of the dilation's gradient against lam
 
-Each of these functions is told everything by its arguments and returns a header and rows.
+Each of these functions is told everything by its arguments, explained in settings.yaml, and returns a header and rows.
 """
 
 import math
@@ -100,13 +100,7 @@ def field(lams, reach, points):
 
 
 def convergence(runs, iterations):
-    """Give solver, inner_steps, lam, step, schedule, k, distance to theta*, and the contraction's at that step.
-
-    Args:
-        runs: tuples (solver, inner_steps, lam, step, schedule); solver "exact" has no inner steps, schedule is
-            "constant" or "decreasing".
-        iterations: steps on theta.
-    """
+    """Give solver, inner_steps, lam, step, schedule, k, distance to theta*, and the contraction's at that step."""
     instance, rows = dirac(), []
     for solver, inner, lam, tau, schedule in runs:
         step = decreasing(tau) if schedule == "decreasing" else tau
@@ -121,13 +115,7 @@ def convergence(runs, iterations):
 
 
 def modulus(lams, steps, points):
-    """Give step, lam, the modulus measured on the formula's gradients, its closed form, and the plain jump.
-
-    Args:
-        lams: regularisations in (0, 1]: above, the gradient turns fastest far from the interface.
-        steps: arguments of the modulus.
-        points: gradients per step, over two steps on both sides of the interface; psi* is solved at each.
-    """
+    """Give step, lam, the modulus measured on the formula's gradients, its closed form, and the plain jump."""
     jump, rows = 4.0, []
     for step in steps:
         theta = grid(-2 * step, 2 * step, 4 * points + 1).tolist()

@@ -147,7 +147,7 @@ def gaussian_minimiser(variance: float, lam: float) -> float:
     """Compute the scale s >= 0 at which `gaussian_cost` is least: s^2 = max(variance - lam / 2, 0).
 
     In several dimensions the least N(0, S) has S = max(Sigma - (lam / 2) I, 0) in the eigenvectors of the data's
-    Sigma: exp(-||x - y||^2 / lam) is a Gaussian kernel of variance lam / 2, by which the model is blurred.
+    Sigma: exp(-||x - y||^2 / lam) is a Gaussian kernel of variance lam / 2 that blurs the model. Claims: A-shrinkage.
     """
     return math.sqrt(max(variance - lam / 2, 0.0))
 

@@ -74,13 +74,13 @@ class Instance:
         metric, power = ("sqeuclidean", 1.0) if self.cost.p == 2 else ("euclidean", self.cost.p)
         return ot.dist(self.x.numpy(), self.y.numpy(), metric=metric) ** power / self.cost.scale
 
-    def semidual(self, lam: float) -> SemiDual:
-        """F at one lam."""
-        return SemiDual(self.target, lam, self.cost)
-
     def value(self, psi: Tensor, lam: float) -> float:
         """F(psi) on the pool, in units of the cost."""
-        return float(self.semidual(lam).value(self.x, psi, self.w)[0])
+        return float(SemiDual(self.target, lam, self.cost).value(self.x, psi, self.w)[0])
+
+    def solve(self, lam: float) -> Solution:
+        """Our exact solver."""
+        return solve_exact(self.x, self.w, SemiDual(self.target, lam, self.cost))
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Comparison:
 
 def compare(instance: Instance, lam: float, seed: int) -> Comparison:
     """Run every comparison that lam >= 0 allows; `seed` draws the points of the two stochastic solvers."""
-    ours = solve_exact(instance.x, instance.w, instance.semidual(lam))
+    ours = instance.solve(lam)
     if lam == 0:
         exact, optimum = hard_checks(instance, ours)
         potentials, trace = [], []
@@ -159,7 +159,7 @@ def entropic_checks(instance: Instance, lam: float, ours: Solution) -> tuple[lis
     """
     stable = ["sinkhorn_log", "sinkhorn"] if instance.matrix.max() / lam < MAX_EXPONENT else ["sinkhorn_log"]
     runs = [pot_sinkhorn(instance, lam, method)[:2] for method in stable]
-    our_plan = instance.w[:, None] * instance.semidual(lam).assignment(instance.x, ours.psi)
+    our_plan = instance.w[:, None] * SemiDual(instance.target, lam, instance.cost).assignment(instance.x, ours.psi)
     values = [plan_value(instance, lam, plan) for _, plan in runs]
     return [
         _worst(instance.name, lam, "potential", ours.psi.numpy(), [psi.numpy() for psi, _ in runs]),
@@ -202,12 +202,13 @@ def relative_gap(optimum: float, value: float) -> float:
 def stochastic_trace(instance: Instance, lam: float, optimum: float, seed: int) -> Iterator[tuple[int, float]]:
     """Yield (pass, relative dual gap) of our stochastic solver's average; default step rule, from psi = 0."""
     generator = torch.Generator().manual_seed(seed)
+    semidual = SemiDual(instance.target, lam, instance.cost)
     passes, steps = (PASSES, STEPS_PER_PASS) if lam > 0 else (HARD_PASSES, HARD_STEPS_PER_PASS)
     state, batch = AsgdState.zeros(instance.target), -(-len(instance.w) // steps)
     for k in range(1, passes + 1):
         for _ in range(steps):
             rows = torch.multinomial(instance.w, batch, replacement=True, generator=generator)
-            asgd_step(instance.x[rows], instance.semidual(lam), state=state, rule=StepRule())
+            asgd_step(instance.x[rows], semidual, state=state, rule=StepRule())
         if k in recorded_passes(passes):
             yield k, relative_gap(optimum, instance.value(state.average, lam))
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_json, read_table
 
 SHOWN = "images"  # the instance whose convergence is drawn
 COLOURS = {"two atoms": style.RED, "random atoms": style.ORANGE, "massless atom": style.GREEN, "images": style.BLUE}
@@ -24,8 +25,8 @@ def draw(potentials, trace, outputs, stamp_text):
         stamp_text: instance, data set and preset.
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(style.PAGE, 2.9))
-    draw_potentials(left, style.read(potentials))
-    draw_gaps(right, [row for row in style.read(trace) if row["instance"] == SHOWN])
+    draw_potentials(left, read_table(potentials))
+    draw_gaps(right, [row for row in read_table(trace) if row["instance"] == SHOWN])
     style.stamp(fig, stamp_text)
     style.save(fig, outputs, [potentials, trace])
 
@@ -83,6 +84,6 @@ def label(solver):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        name = style.literal(style.read_json(smk.input.dataset)["label"])
+        name = style.literal(read_json(smk.input.dataset)["label"])
         text = f"instance 4: {name}, preset {smk.params.preset}"
         draw(smk.input.potentials, smk.input.trace, smk.output, text)

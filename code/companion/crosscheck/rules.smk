@@ -1,5 +1,5 @@
-# Our potentials against POT's. Instance 4 uses samples of the run whose lam is nearest 0.01.
-CROSSCHECK_RUN = min(RUNS, key=lambda run: abs(RUNS[run]["lam"] - 0.01))
+# Our potentials against POT's. Instance 4 uses samples of the run whose lam is nearest to the one that is set.
+CROSSCHECK_RUN = min(RUNS, key=lambda run: abs(RUNS[run]["lam"] - STUDIES["crosscheck"]["samples_lam"]))
 
 
 rule crosscheck_table:

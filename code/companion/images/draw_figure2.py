@@ -5,6 +5,7 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
 
 GRID = 8  # rows and columns of samples in a panel
 PER_ROW = 4  # panels beside each other
@@ -31,7 +32,7 @@ def draw(runs, sample_paths, log_paths, outputs, stamp_text):
     for axis, config, samples, log in zip(axes.flat, runs.values(), sample_paths, log_paths, strict=False):
         with np.load(samples) as data:
             axis.imshow(mosaic(data["images"]), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-        last = style.read(log)[-1]
+        last = read_table(log)[-1]
         axis.set_title(
             f"{config['generator'].upper()}, $\\lambda$ = {config['lam']:g}\n"
             f"$F$ = {float(last['value']):.3f}, {float(last['effective_atoms']):.0f} atoms",

@@ -8,6 +8,7 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
 
 PANELS = {  # column of log.csv: panel's title, scale
     "value": ("Semi-dual value $F$", "linear"),
@@ -31,7 +32,7 @@ def draw(runs, log_paths, outputs, stamp_text):
     fig, axes = plt.subplots(1, len(PANELS), figsize=(style.PAGE, 2.6))
     handles = []
     for config, look, log in zip(runs.values(), looks(list(runs.values())), log_paths, strict=True):
-        columns = {key: np.array([float(row[key]) for row in style.read(log)]) for key in ("step", *PANELS)}
+        columns = {key: np.array([float(row[key]) for row in read_table(log)]) for key in ("step", *PANELS)}
         marker = "." if len(columns["step"]) <= FEW else None
         for axis, name in zip(axes, PANELS, strict=True):
             axis.plot(columns["step"][:-1], columns[name][:-1], marker=marker, **look)

@@ -1,13 +1,13 @@
 # Algorithm 1 on images, and Figure 2.
 IMAGES = f"results/runs/images/{IMAGE_TAG}"
-
-
 RUNS = run_configs()
-PILOT_LAMS = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-PILOT_RUNS = run_configs(PILOT_LAMS[PRESET["step_rule"] == "sinkhorn" :])  # which has no lam = 0
+PILOT_LAMS = [lam for lam in STUDIES["images"]["pilot_lams"] if lam > 0 or PRESET["step_rule"] != "sinkhorn"]
+PILOT_RUNS = run_configs(PILOT_LAMS)
 VARIANT_RUNS = variant_configs()
 JUDGED = joined(RUNS, VARIANT_RUNS)
-FIGURE2_LAMS = (0.0, 0.001, 0.01, 0.1) if SETTINGS.asked["lams"] is None and len(SETTINGS.lams) > 5 else SETTINGS.lams
+FIGURE2 = STUDIES["images"]["figure2"]
+FEWER = SETTINGS.asked["lams"] is None and len(SETTINGS.lams) > FIGURE2["most_lams"]
+FIGURE2_LAMS = FIGURE2["lams"] if FEWER else SETTINGS.lams
 FIRST_RUNS = {name: config for name, config in RUNS.items() if config["seed"] == SETTINGS.seed}
 FIGURE2_RUNS = {name: config for name, config in FIRST_RUNS.items() if config["lam"] in FIGURE2_LAMS}
 TRAINABLE = joined(JUDGED, PILOT_RUNS)

@@ -38,7 +38,7 @@ class Domains:
 
 
 class AdaptationRun(Experiment):
-    """One seed of one arm: the latent law is the source's images, G(z) = z + 2 tanh(net(z))."""
+    """One seed of one arm: the latent law is the source's images, G(z) = z + 2 tanh(net(z)). Claims: B-adaptation."""
 
     def __init__(self, config: AdaptationConfig, domains: Domains, seed: int, device: str = "cpu") -> None:
         """Build networks and loop; the same seed gives the same first networks in every arm."""

@@ -1,4 +1,4 @@
-"""The settings of one arm of paper B's experiments, in the plane and on images.
+"""The settings of one arm of paper B's experiments, in the plane and on images; settings.yaml explains each field.
 
 Without torch, so that the workflow's rules name arms and check settings at once.
 """
@@ -8,8 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
+from companion.common.schema import read_yaml
+
+OWN = read_yaml(Path(__file__).with_name("settings.yaml"))  # what an arm is that says nothing else
+PLANAR, IMAGES, ADAPTATION, GENERATION = (OWN[key] for key in ("planar", "images", "adaptation", "generation"))
 LAW_NAMES = ("8gaussians", "4gaussians", "swissroll", "checkerboard")
 METHODS = ("w1fe", "w1fe-ab2", "wgan", "wgan-stale", "w1fe-psi", "w2fe-psi", "w1fe-exact", "w2fe-exact", "ot")
 CRITIC_METHODS = METHODS[:4]
@@ -49,26 +54,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class PlanarConfig(Arm):
-    """One arm of the experiment; its seeds are paired with those of the other arms.
+    """One arm in the plane; its seeds are paired with those of the other arms.
 
-    Attributes:
-        law: the target, one of LAW_NAMES.
-        method: one of METHODS; "-psi" takes phi from the stochastic semi-discrete solver on `atoms` points of the data,
-            "-exact" from the exact solver between them and one batch of samples, anew at every step (slow); "ot" is
-            Algorithm 1.
-        penalty: the critic's: "lp", "gp" or "clip".
-        persistence: K, theta-steps per outer step.
-        dt: Euler step of W1-FE and W2-FE.
-        lr_factor: multiplies lr_theta.
-        outer_steps: outer steps.
-        measure_every: outer steps between two rows.
-        batch_size: points per step.
-        lr_theta: Adam's rate of the generator.
-        lr_critic: Adam's rate of the critic.
-        critic_steps: per outer step.
-        atoms: data points of the semi-discrete methods.
-        psi_steps: psi-steps per outer step of the semi-discrete methods.
-        lam: their regularisation, in units of the cost.
+    Method "-psi" takes phi from the stochastic semi-discrete solver on `atoms` points of the data, "-exact" from the
+    exact solver between them and one batch of samples, anew at every step (slow); "ot" is Algorithm 1.
 
     Raises:
         ValueError: on an unknown name or a number out of range.
@@ -76,21 +65,21 @@ class PlanarConfig(Arm):
 
     study: ClassVar[str] = "planar"
 
-    law: str = "8gaussians"
-    method: str = "w1fe"
-    penalty: str = "lp"
-    persistence: int = 1
-    dt: float = 1.0
-    lr_factor: float = 1.0
-    outer_steps: int = 5000
-    measure_every: int = 10
-    batch_size: int = 512
-    lr_theta: float = 1e-4
-    lr_critic: float = 5e-4
-    critic_steps: int = 5
-    atoms: int = 2048
-    psi_steps: int = 10
-    lam: float = 0.0
+    law: str = PLANAR["law"]
+    method: str = PLANAR["method"]
+    penalty: str = PLANAR["penalty"]
+    persistence: int = PLANAR["persistence"]
+    dt: float = PLANAR["dt"]
+    lr_factor: float = PLANAR["lr_factor"]
+    outer_steps: int = PLANAR["outer_steps"]
+    measure_every: int = PLANAR["measure_every"]
+    batch_size: int = PLANAR["batch_size"]
+    lr_theta: float = PLANAR["lr_theta"]
+    lr_critic: float = PLANAR["lr_critic"]
+    critic_steps: int = PLANAR["critic_steps"]
+    atoms: int = PLANAR["atoms"]
+    psi_steps: int = PLANAR["psi_steps"]
+    lam: float = PLANAR["lam"]
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -110,32 +99,17 @@ class PlanarConfig(Arm):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig(Arm):
-    """One arm of an experiment of paper B on images; its seeds are paired with those of the other arms.
+    """One arm of an experiment on images; seeds are paired, and refusals are, as in the plane."""
 
-    Attributes:
-        method: "w1fe" or "wgan".
-        penalty: the critic's: "lp" or "gp".
-        persistence: K, theta-steps per outer step.
-        dt: Euler step of W1-FE, a length in the space of the pixels: W1's flow moves at unit speed.
-        outer_steps: outer steps.
-        measure_every: outer steps between two rows.
-        batch_size: images per step.
-        lr: Adam's rate, of the generator and of the critic.
-        critic_steps: per outer step.
-
-    Raises:
-        ValueError: on an unknown name or a number out of range.
-    """
-
-    method: str = "w1fe"
-    penalty: str = "lp"
-    persistence: int = 1
-    dt: float = 1.0
-    outer_steps: int = 10000
-    measure_every: int = 500
-    batch_size: int = 64
-    lr: float = 1e-4
-    critic_steps: int = 5
+    method: str = IMAGES["method"]
+    penalty: str = IMAGES["penalty"]
+    persistence: int = IMAGES["persistence"]
+    dt: float = IMAGES["dt"]
+    outer_steps: int = IMAGES["outer_steps"]
+    measure_every: int = IMAGES["measure_every"]
+    batch_size: int = IMAGES["batch_size"]
+    lr: float = IMAGES["lr"]
+    critic_steps: int = IMAGES["critic_steps"]
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -154,15 +128,11 @@ class ImageConfig(Arm):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationConfig(ImageConfig):
-    """One arm of the adaptation.
-
-    Attributes:
-        direction: "usps-mnist" or "mnist-usps": source and target.
-    """
+    """One arm of the adaptation, from a source to a target."""
 
     study: ClassVar[str] = "adaptation"
 
-    direction: str = "usps-mnist"
+    direction: str = ADAPTATION["direction"]
 
     @staticmethod
     def choices() -> dict[str, tuple[str, ...]]:
@@ -183,33 +153,25 @@ class AdaptationConfig(ImageConfig):
 class GenerationConfig(ImageConfig):
     """One arm of the generation of images.
 
-    `# ASSUME:` paper B's rates and batch for its images (adaptation) with a critic; paper A's sequel's for Algorithm 1.
+    Method "ot" is Algorithm 1 with the cost ||x - y||^2 / mean ||y||^2 and one theta-step per outer step; its lr is the
+    generator's alone, its atoms are the first n_train images.
 
-    Attributes:
-        method: "w1fe", "wgan" or "ot": Algorithm 1 with the cost ||x - y||^2 / mean ||y||^2, one theta-step per outer
-            step.
-        penalty: as above; here two-sided by default.
-        n_train: training images used, by every method (the first ones): the atoms of "ot".
-        batch_size: 0 for the method's own, 64 with a critic and 200 for "ot".
-        lr: 0 for the method's own, 1e-4 with a critic and 1e-3 for "ot", where it is the generator's alone.
-        psi_steps: psi-steps per outer step of "ot".
-        lam: its regularisation >= 0, in units of the normalised cost.
+    `# ASSUME:` paper B's rates and batch for its images (adaptation) with a critic; paper A's sequel's for Algorithm 1.
     """
 
     study: ClassVar[str] = "generation"
 
-    penalty: str = "gp"
-    outer_steps: int = 20000
-    batch_size: int = 0
-    lr: float = 0.0
-    n_train: int = 60000
-    psi_steps: int = 4
-    lam: float = 0.01
+    penalty: str = GENERATION["penalty"]
+    outer_steps: int = GENERATION["outer_steps"]
+    batch_size: int = GENERATION["batch_size"]
+    lr: float = GENERATION["lr"]
+    n_train: int = GENERATION["n_train"]
+    psi_steps: int = GENERATION["psi_steps"]
+    lam: float = GENERATION["lam"]
 
     def __post_init__(self) -> None:
         """Fill in the method's own batch and rate, and refuse what cannot be trained."""
-        own = {"batch_size": 200, "lr": 1e-3} if self.method == "ot" else {"batch_size": 64, "lr": 1e-4}
-        for name, value in own.items():
+        for name, value in OWN["own"]["ot" if self.method == "ot" else "critic"].items():
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)
         super().__post_init__()

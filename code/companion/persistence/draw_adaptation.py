@@ -5,6 +5,7 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_json
 
 METHODS = {"w1fe": ("W1-FE", "-"), "wgan": ("WGAN", (0, (3, 1.2)))}
 COLOURS = {1: style.BLACK, 3: style.SKY, 5: style.ORANGE, 10: style.GREEN}
@@ -23,7 +24,7 @@ def draw(records, logs, samples, outputs, preset):
         outputs: figure files.
         preset: its name.
     """
-    runs = [style.read_json(record) for record in records]
+    runs = [read_json(record) for record in records]
     reason, seeds, directions = runs[0]["not_run"], len(runs[0]["seeds"]), {}
     paired = f"mean and range over {seeds} paired seeds, images of the first" if seeds > 1 else "1 seed"
     for run, *paths in zip(runs, logs, samples, strict=True):

@@ -5,6 +5,7 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_json
 
 METHODS = {"w1fe": ("W1-FE", style.BLUE), "wgan": ("WGAN", style.ORANGE), "ot": ("Algorithm 1", style.GREEN)}
 PANELS = (  # abscissa, ordinate, their names
@@ -31,7 +32,7 @@ def draw(records, logs, timings, samples, outputs, preset):
         outputs: figure files.
         preset: its name.
     """
-    runs = [style.read_json(record) for record in records]
+    runs = [read_json(record) for record in records]
     arms = [run["config"] for run in runs]
     rows = (len(arms) + 1) * style.PAGE / (SHOWN + 3)
     fig = plt.figure(figsize=(style.PAGE, 2.5 + rows))

@@ -7,6 +7,8 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_json
+from companion.persistence.summary import LEVELS
 
 METHODS = {  # method -> (label, colour)
     "w1fe": ("W1-FE", style.BLUE),
@@ -25,13 +27,12 @@ X_AXES = {
     "gradients": "batch gradients, all networks",
     "seconds": "seconds (training alone)",
 }
-LEVELS = (0.25, 0.2)
 WIDTH = 22  # letters of a name in one line
 
 
 def load_arm(record, log, timing):
     """Settings and curves of an arm: each column as (seeds, measures)."""
-    content = style.read_json(record)
+    content = read_json(record)
     columns = style.by_seed(log) | {"seconds": style.by_seed(timing)["seconds"]}
     return content["config"] | {"floor": content["data"]["sampling_floor"]}, columns
 
@@ -112,7 +113,7 @@ def draw_flow(records, snapshots, outputs, preset):
         outputs: figure files.
         preset: its name.
     """
-    arms = [(style.read_json(record)["config"], path) for record, path in zip(records, snapshots, strict=True)]
+    arms = [(read_json(record)["config"], path) for record, path in zip(records, snapshots, strict=True)]
     law = arms[0][0]["law"]
     shown = [(config, path) for config, path in arms if config["law"] == law]
     columns = len(np.load(snapshots[0])["step"])

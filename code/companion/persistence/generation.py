@@ -18,6 +18,7 @@ from companion.scores.distances import exact_w1
 from companion.scores.pixels import total_variance
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Sampler, Uniform
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 EVAL_IMAGES = 512  # held-out images, and samples, of a measured W1
@@ -38,7 +39,7 @@ class Images:
 
 
 class GenerationRun(Experiment):
-    """One seed of one arm of the generation of images."""
+    """One seed of one arm of the generation of images. Claims: B-generation."""
 
     def __init__(self, config: GenerationConfig, images: Images, seed: int, device: str = "cpu") -> None:
         """Build networks and loop; the same seed gives the same first generator in every arm."""
@@ -56,7 +57,7 @@ class GenerationRun(Experiment):
 
     def _algorithm1(self, config: GenerationConfig, latent: Sampler, y: Tensor) -> Iterator[Any]:
         target = DiscreteMeasure.from_atoms(y)
-        problem = Problem(latent, target, Cost().normalized(y, target.nu), config.lam)
+        problem = Problem(latent, SemiDual(target, config.lam, Cost().normalized(y, target.nu)))
         optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.lr)
         common = config.psi_steps, config.batch_size, self.rng
         return algorithm1(self.generator, problem, AsgdState.zeros(target), optimizer, StepRule(), *common)

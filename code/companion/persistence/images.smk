@@ -2,8 +2,8 @@
 from companion.persistence.arms import AdaptationConfig, GenerationConfig
 
 ADAPTATION, GENERATION = (f"results/runs/{kind}/{PRESET_TAG}" for kind in ("adaptation", "generation"))
-ADAPTATION_ARMS = {AdaptationConfig(**arm).name(): arm for arm in expand_arms(PRESET["adaptation"])}
-GENERATION_ARMS = {GenerationConfig(**arm).name(): arm for arm in expand_arms(PRESET["generation"])}
+ADAPTATION_ARMS = joined(*named(AdaptationConfig, "adaptation", PRESET["adaptation"]))
+GENERATION_ARMS = joined(*named(GenerationConfig, "generation", PRESET["generation"]))
 
 
 rule train_adaptation:
@@ -69,8 +69,6 @@ rule train_generation:
 
 ADAPTATION_LOGS = expand(rules.train_adaptation.output.log, arm=ADAPTATION_ARMS)
 ADAPTATION_RECORDS = expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS)
-ADAPTATION_SAMPLES = expand(rules.train_adaptation.output.samples, arm=ADAPTATION_ARMS)
 GENERATION_LOGS = expand(rules.train_generation.output.log, arm=GENERATION_ARMS)
 GENERATION_RECORDS = expand(rules.train_generation.output.record, arm=GENERATION_ARMS)
-GENERATION_TIMINGS = expand(rules.train_generation.output.timing, arm=GENERATION_ARMS)
 GENERATION_SAMPLES = expand(rules.train_generation.output.samples, arm=GENERATION_ARMS)

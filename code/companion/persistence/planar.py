@@ -18,7 +18,6 @@ from companion.algorithms.wgan import wgan
 from companion.persistence.arms import CRITIC_METHODS, LAW_NAMES, PlanarConfig
 from companion.persistence.experiments import Experiment
 from companion.scores.distances import exact_w1, slope_cosine
-from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Normal, rng_device
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
@@ -129,8 +128,7 @@ class PlanarRun(Experiment):
     def _start(self, optimizer: torch.optim.Optimizer) -> Iterator[Any]:
         config, phi, common = self.config, self.potential, (self.config.batch_size, self.rng)
         if isinstance(phi, SemiDiscrete) and config.method == "ot":
-            problem = Problem(LATENT, phi.target, Cost(), config.lam)
-            return self._algorithm1(problem, phi, optimizer)
+            return self._algorithm1(Problem(LATENT, phi.semidual), phi, optimizer)
         if isinstance(phi, Critic) and config.method.startswith("wgan"):
             stale = config.method == "wgan-stale"
             return wgan(self.generator, phi, LATENT, optimizer, config.persistence, *common, stale=stale)

@@ -4,7 +4,7 @@ from companion.persistence.arms import PlanarConfig
 PLANAR = f"results/runs/planar/{PLANAR_TAG}"
 PLANAR_COMMON = {"batch_size": PRESET["planar_batch"], "outer_steps": PRESET["planar_steps"]}
 PLANAR_BLOCK = PRESET["planar"] | {"common": PRESET["planar"]["common"] | PLANAR_COMMON}
-PLANAR_ARMS = {PlanarConfig(**arm).name(): arm for arm in expand_arms(PLANAR_BLOCK)}
+PLANAR_ARMS = joined(*named(PlanarConfig, "planar", PLANAR_BLOCK))
 PLANAR_LOGS = [f"{PLANAR}/{arm}/log.csv" for arm in PLANAR_ARMS]
 PLANAR_TIMINGS = [f"{PLANAR}/{arm}/timing.csv" for arm in PLANAR_ARMS]
 PLANAR_RECORDS = [f"{PLANAR}/{arm}/run.json" for arm in PLANAR_ARMS]
@@ -59,8 +59,8 @@ rule planar_table:
 
 
 # At the authors' Euler step: two targets called by name, each arm a job that is done once.
-EULER = yaml.safe_load((ROOT / "code/companion/persistence/settings.yaml").read_text(encoding="utf-8"))
-EULER_ARMS = {key: {PlanarConfig(**arm).name(): arm for arm in expand_arms(block)} for key, block in EULER.items()}
+EULER = {study: STUDIES["persistence"][study] for study in ("euler", "euler_authors")}
+EULER_ARMS = {study: joined(*named(PlanarConfig, study, block)) for study, block in EULER.items()}
 
 
 use rule train_planar as train_euler with:
@@ -98,6 +98,7 @@ use rule planar_table as euler_table with:
     output:
         table="results/{study}/table.csv",
         markdown="results/{study}/table.md",
+        verdicts="results/{study}/verdicts.csv",
     log:
         "logs/{study}_table.log",
     benchmark:

@@ -1,6 +1,5 @@
 """Train one arm of the domain adaptation on its paired seeds, measuring accuracy as it goes."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from companion.algorithms.runs import run_record
 from companion.common.devices import own_device
 from companion.common.files import replacing, write_json
 from companion.common.job import job
+from companion.common.readers import read_json
 from companion.common.seed_tables import follow_seeds, write_seed_tables
 from companion.persistence.adaptation import AdaptationRun, Domains
 from companion.persistence.arms import DIRECTIONS, AdaptationConfig
@@ -31,7 +31,7 @@ def run(config, arrays_path, record_path, seeds, out_dir, device="cpu", threads=
     """
     torch.set_num_threads(threads)
     own_device(device)  # refuses what this machine does not have
-    out, data = Path(out_dir), json.loads(Path(record_path).read_text(encoding="utf-8"))
+    out, data = Path(out_dir), read_json(record_path)
     courses, kept = {}, {}
     if data["not_run"] is None:
         with np.load(arrays_path) as arrays:

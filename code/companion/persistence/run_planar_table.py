@@ -6,7 +6,10 @@ from pathlib import Path
 from companion.common.files import replacing, write_csv
 from companion.common.job import job
 from companion.common.readers import read_json
-from companion.persistence.summary import LEVELS, summary
+from companion.persistence.summary import FLAT, LEVELS, summary
+from companion.persistence.verdicts import judged
+
+SPEEDS = {"steps": "steps", "seconds": "seconds", "with_measuring": "seconds with measuring"}
 
 
 def table(records, logs, timings, csv_path, markdown_path):
@@ -25,15 +28,33 @@ def table(records, logs, timings, csv_path, markdown_path):
         stream.write(markdown(rows).encode())
 
 
+def verdicts(records, logs, path):
+    """Write what the arms, all of one dt, say of paper B's claims: id, verdict, evidence.
+
+    Args:
+        records: run.json of every arm.
+        logs: log.csv of every arm, in the same order.
+        path: written.
+    """
+    contents = [read_json(record) for record in records]
+    (dt,) = {content["config"]["dt"] for content in contents}
+    found = judged({content["name"]: log for content, log in zip(contents, logs, strict=True)}, "", dt)
+    words = {True: "confirmed", False: "refuted", None: "undecided"}
+    write_csv(
+        Path(path), ("id", "verdict", "evidence"), [(key, words[holds], why) for key, (holds, why) in found.items()]
+    )
+
+
 def markdown(rows):
     """Render the table."""
-    heads = ["arm", "seeds", "W1 at the end", "cosine of slopes"]
-    heads += [f"{what} to W1 <= {level:g}" for level in LEVELS for what in ("steps", "seconds")]
+    heads = ["arm", "seeds", "W1 at the end", "still falling by", "cosine of slopes"]
+    heads += [f"{what} to W1 <= {level:g}" for level in LEVELS for what in SPEEDS.values()]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
         spread = "" if math.isnan(row["w1_std"]) else f" ± {row['w1_std']:.3f}"
-        cells = [row["arm"], str(row["seeds"]), f"{row['w1_mean']:.3f}{spread}", f"{row['cosine']:.2f}"]
-        cells += [number(row[f"{what}_to_{level:g}"]) for level in LEVELS for what in ("steps", "seconds")]
+        rest = f"{row['fall']:.3f}" if row["fall"] > FLAT else "" if math.isnan(row["fall"]) else "at rest"
+        cells = [row["arm"], str(row["seeds"]), f"{row['w1_mean']:.3f}{spread}", rest, f"{row['cosine']:.2f}"]
+        cells += [number(row[f"{what}_to_{level:g}"]) for level in LEVELS for what in SPEEDS]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -47,3 +68,5 @@ if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
         table(smk.input.records, smk.input.logs, smk.input.timings, smk.output.table, smk.output.markdown)
+        if smk.rule == "euler_table":
+            verdicts(smk.input.records, smk.input.logs, smk.output.verdicts)

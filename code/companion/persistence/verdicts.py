@@ -1,24 +1,124 @@
-"""Verification of paper B's experiments: what must hold of any run of them, whatever becomes of the paper's claims."""
+"""Paper B's claims, and what must hold of any run of its experiments, whatever becomes of them.
 
-import json
+The claims are judged on 8 Gaussians with the one-sided penalty. Naive persistence is judged with its gradient taken
+anew at every step: one gradient applied K times, as published, no torch from 1.5 on runs. Where only the latter was
+trained, it stands in.
+"""
+
 from pathlib import Path
 
-from companion.common.checks import Row, row
-from companion.persistence.summary import curves, end_value
+import numpy as np
 
+from companion.common.checks import UNTESTED, UNTRAINED, row, skipped
+from companion.common.paired import holm, sign_flip_p
+from companion.common.readers import read_json
+from companion.persistence.arms import AdaptationConfig, GenerationConfig, PlanarConfig
+from companion.persistence.summary import curves, differences, end_value
+
+PERSISTENCE = 5  # the K that is held against 1
+SIGNIFICANCE = 0.05  # of a family's adjusted p
+FAMILY = 3  # claims in the plane that are corrected together
+SAME = 1e-6  # largest difference of W1 at step 0 between arms of one seed
 CHANCE = 0.1  # accuracy on ten digits
 PLANAR_SETTINGS = ("batch_size", "outer_steps")  # that a run may choose; ranges are kept for one choice of them
 
 
+def claims(inputs, preset):
+    """Judge the claims of paper B, and our controls; the adaptation says so where it was not run."""
+    records = [read_json(path) for path in inputs["paper_b_records"]]
+    names = [record["name"] for record in records]
+    found = judged(dict(zip(names, inputs["paper_b"], strict=True)), preset)
+    reasons = [record["not_run"] for record in records if record["study"] == "adaptation" and record["not_run"]]
+    missing = {"B-adaptation": (UNTESTED, f"not run: {reasons[0]}")} if reasons else {}
+    return missing | found
+
+
+def judged(logs, preset, dt=1.0):
+    """Judge the three claims in the plane, three controls (were K = 1 given as much?), and two on images.
+
+    Each family: exact one-sided sign-flip test over paired seeds, Holm over its members. confirmed: adjusted p at most
+    SIGNIFICANCE; refuted: the same for the opposite; else, and in the smoke preset, undecided.
+
+    Args:
+        logs: arm's name, as its run.json tells it -> path of its log.csv, of all experiments.
+        preset: its name.
+        dt: Euler step of the arms that are held against each other.
+
+    Returns:
+        id in paper/claims.yaml -> (True, False or None, evidence); what compares arms that were not run is left out.
+    """
+    plain, persistent = (arm("w1fe", k, dt=dt) for k in (1, PERSISTENCE))
+    anew, stale = (arm(method, PERSISTENCE) for method in ("wgan", "wgan-stale"))
+    naive = anew if anew in logs else stale
+    wgan = plain if dt == 1 and arm("wgan", 1) not in logs else arm("wgan", 1)  # the same path, as d = 2
+    faster = arm("w1fe", 1, lr_factor=PERSISTENCE, dt=dt)
+    papers = {
+        "B-faster": (plain, persistent, "outer steps to the first level"),
+        "B-better": (plain, persistent, "W1 at the end"),
+        "B-naive": (naive, wgan, "W1 at the end"),
+    }
+    controls = {
+        "B-equal-updates": (plain, persistent, "W1 at equal updates"),
+        "B-equal-gradients": (plain, persistent, "W1 at equal gradients"),
+        "B-equal-rate": (faster, persistent, "W1 at the end"),
+    }
+    adapted = [AdaptationConfig(persistence=k).name() for k in (PERSISTENCE, 1)]
+    generated = [GenerationConfig(persistence=k).name() for k in (1, PERSISTENCE)]
+    images = {
+        "B-adaptation": (*adapted, "last accuracy"),
+        "B-generation": (*generated, "last W1"),
+    }
+    return {key: entry for family in (papers, controls, images) for key, entry in _verdicts(family, logs, preset)}
+
+
+def _verdicts(questions, logs, preset):
+    found = {
+        key: differences(curves(logs[a]), curves(logs[b]), measure)
+        for key, (a, b, measure) in questions.items()
+        if a in logs and b in logs
+    }
+    found = {key: values for key, values in found.items() if values}  # none: the experiment was not run
+    for_it = holm({key: sign_flip_p(values) for key, values in found.items()})
+    against = holm({key: sign_flip_p([-value for value in values]) for key, values in found.items()})
+    for key, values in found.items():
+        a, b, _ = questions[key]
+        holds = True if for_it[key] <= SIGNIFICANCE else False if against[key] <= SIGNIFICANCE else None
+        evidence = (
+            f"{a} minus {b}: mean {np.mean(values):.3g}, {min(values):.3g} to {max(values):.3g} over {len(values)} "
+            f"paired seeds; adjusted p {for_it[key]:.2g}, of the opposite {against[key]:.2g}"
+        )
+        yield key, (None if preset == "smoke" else holds, evidence)
+
+
+def arm(method, persistence, **changes):
+    """Name of an arm with otherwise default settings."""
+    return PlanarConfig(method=method, persistence=persistence, **changes).name()
+
+
+def least_p(seeds):
+    """Least p that so many paired seeds can give a claim in the plane."""
+    return min(1, FAMILY * 0.5**seeds)
+
+
+def checks(inputs, preset, references):
+    """Check every arm of the three experiments."""
+    planar, adaptation, generation = (
+        [Path(path).parent for path in inputs[name]] for name in ("planar", "adaptation", "generation")
+    )
+    yield from check_planar(planar, preset, references)
+    yield from check_adaptation(adaptation)
+    yield from check_generation(generation, preset)
+
+
 def check_planar(folders, preset, reference_dir):
     """Check that seeds are paired, and each arm's W1 against the range kept for it, or its start and the floor."""
-    arms = [(_record(folder), curves(Path(folder) / "log.csv")) for folder in folders]
+    arms = [(read_json(folder / "run.json"), curves(Path(folder) / "log.csv")) for folder in folders]
     yield from _check_pairing(arms)
     if preset == "smoke":
-        yield Row("2-D arms", "trained generators", "-", "-", "skipped: the smoke preset does not train to the end")
+        yield skipped("2-D arms", UNTRAINED, "trained generators")
         return
     path = Path(reference_dir) / f"planar-{preset}.json"
-    reference = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"config": {}, "ranges": {}}
+    reference = read_json(path) if path.exists() else {"config": {}, "ranges": {}}
     for record, by_seed in arms:
         name = record["name"]
         ends, start = [end_value(curve) for curve in by_seed.values()], max(c["w1"][0] for c in by_seed.values())
@@ -36,10 +136,10 @@ def check_planar(folders, preset, reference_dir):
 
 def check_adaptation(folders):
     """Check that adapted images are still digits; a row says so where it was not run."""
-    records = [_record(folder) for folder in folders]
+    records = [read_json(folder / "run.json") for folder in folders]
     reason = next((record["not_run"] for record in records if record["not_run"]), None)
     if reason:
-        yield Row("domain adaptation", "-", "-", "-", f"skipped: not run: {reason}")
+        yield skipped("domain adaptation", f"not run: {reason}")
         return
     for folder, record in zip(folders, records, strict=True):
         starts, ends = _first_and_last(folder, "accuracy")
@@ -55,12 +155,12 @@ def check_adaptation(folders):
 def check_generation(folders, preset):
     """Check each arm's W1 at the end against its start."""
     if preset == "smoke":
-        yield Row("generation", "trained generators", "-", "-", "skipped: the smoke preset does not train to the end")
+        yield skipped("generation", UNTRAINED, "trained generators")
         return
     for folder in folders:
         starts, ends = _first_and_last(folder, "w1")
         yield row(
-            f"generation, {_record(folder)['name']}: W1 at the end",
+            f"generation, {read_json(folder / 'run.json')['name']}: W1 at the end",
             f"< {min(starts):.3g} (start)",
             f"{max(ends):.3g}",
             "none",
@@ -78,15 +178,10 @@ def _check_pairing(arms):
         first, *others = starts
         apart = [abs(other[seed] - first[seed]) for other in others for seed in other.keys() & first.keys()]
         if not apart:
-            yield Row(f"2-D, {law}: W1 at step 0, all arms", "-", "-", "-", "skipped: no two arms share a seed")
+            yield skipped(f"2-D, {law}: W1 at step 0, all arms", "no two arms share a seed")
             continue
         worst = max(apart)
-        yield row(f"2-D, {law}: W1 at step 0, all arms", "0 difference", f"{worst:.1e}", "1e-06", worst <= 1e-6)
-
-
-def _record(folder):
-    """What a run says of itself."""
-    return json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+        yield row(f"2-D, {law}: W1 at step 0, all arms", "0 difference", f"{worst:.1e}", f"{SAME}", worst <= SAME)
 
 
 def _first_and_last(folder, column):

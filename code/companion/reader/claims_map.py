@@ -1,8 +1,9 @@
 """The map of claims, paper/claims.yaml: each statement of the papers, its verdict, and where to put the finger.
 
 A verdict is computed. `judged: tests` follows the outcome of the entry's equation tests: confirmed if all passed (they
-could have failed; they prove nothing), refuted if one failed. `judged: results` follows the numbers of the runs, by the
-rules in claims.py and paper_b_summary.py. `not_tested` holds the reason why there is neither.
+could have failed; they prove nothing), refuted if one failed. `judged: counterexample`: its tests state one, so that it is
+refuted if all passed. `judged: results` follows the numbers of the runs, by the
+rules in the verdicts.py of its study. `not_tested` holds the reason why there is neither.
 """
 
 import xml.etree.ElementTree as ElementTree
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from companion.common.checks import UNTESTED
+
+WORDS = {True: "confirmed", False: "refuted", None: "undecided"}
 UNRUN = "what it compares is not among this preset's runs"
 
 
@@ -48,14 +52,13 @@ def by_tests(tests, found):
     return "confirmed", f"{passed} test{'s' if passed > 1 else ''} passed"
 
 
-def judge(entries, measured, found, not_run):
+def judge(entries, measured, found):
     """Add verdict and evidence to every entry.
 
     Args:
         entries: of `read_map`.
-        measured: id -> (True, False or None, evidence), read off results.
+        measured: id -> (True, False, None or UNTESTED, evidence), read off results.
         found: of `outcomes`.
-        not_run: id -> reason, of experiments that could not be run.
 
     Raises:
         KeyError: if something was measured that no entry claims.
@@ -63,19 +66,20 @@ def judge(entries, measured, found, not_run):
     orphans = measured.keys() - {entry["id"] for entry in entries}
     if orphans:
         raise KeyError(f"measured, but not in paper/claims.yaml: {', '.join(sorted(orphans))}")
-    verdicts = [_judge(entry, measured, found, not_run) for entry in entries]
+    verdicts = [_judge(entry, measured, found) for entry in entries]
     return [entry | {"verdict": v, "evidence": why} for entry, (v, why) in zip(entries, verdicts, strict=True)]
 
 
-def _judge(entry, measured, found, not_run):
+def _judge(entry, measured, found):
     if "not_tested" in entry:
-        return "not tested", entry["not_tested"]
+        return UNTESTED, entry["not_tested"]
     if entry["judged"] == "tests":
         return by_tests(entry["tests"], found)
-    if entry["id"] not in measured:
-        return "not tested", not_run.get(entry["id"], UNRUN)
-    holds, evidence = measured[entry["id"]]
-    return "undecided" if holds is None else "confirmed" if holds else "refuted", evidence
+    if entry["judged"] == "counterexample":
+        verdict, evidence = by_tests(entry["tests"], found)
+        return ("refuted", f"a counterexample: {evidence}") if verdict == "confirmed" else ("undecided", evidence)
+    holds, evidence = measured.get(entry["id"], (UNTESTED, UNRUN))
+    return WORDS.get(holds, holds), evidence
 
 
 def markdown(entries, up=""):

@@ -13,6 +13,7 @@ from matplotlib.path import Path as Curve
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_json
 
 KINDS = {  # where a rule writes, the first that fits -> its kind
     "figures/": "figures",
@@ -50,7 +51,7 @@ def draw(record_path, outputs):
         record_path: provenance.json.
         outputs: figure files.
     """
-    files = style.read_json(record_path)["files"]
+    files = read_json(record_path)["files"]
     kinds, (columns, links) = rule_kinds(files), layers(rule_graph(files))
     columns = ordered(columns, links)
     heights, sides = place(columns, links), abscissae(columns)

@@ -4,7 +4,6 @@ Not part of `all`: it writes tracked files. Call it by name, after runs with sev
 writes the tables of README.md and docs/ anew.
 """
 
-import json
 import math
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def planar_ranges(table_path):
 
 def update_planar(table_path, run_record, preset, reference_dir):
     """Write planar-{preset}.json."""
-    record = json.loads(Path(run_record).read_text(encoding="utf-8"))
+    record = read_json(run_record)
     reference = {
         "made_on": {key: record[key] for key in ("device", "threads", "versions", "git_commit", "seeds")},
         "config": {key: record["config"][key] for key in PLANAR_SETTINGS},
@@ -92,15 +91,15 @@ def score_ranges(table_path):
 
 def update_scores(table_path, dataset_path, preset, reference_dir):
     """Write scores-{preset}-{data set}.json."""
-    dataset = json.loads(Path(dataset_path).read_text(encoding="utf-8"))
+    dataset = read_json(dataset_path)
     reference = {"data_sha256": dataset["sha256"], "ranges": score_ranges(table_path)}
     write_json(Path(reference_dir) / f"scores-{preset}-{dataset['name']}.json", reference)
 
 
 def update(run_records, dataset_path, figures, preset, reference_dir):
     """Write images-{preset}-{data set}.json and the thumbnails of `figures`, all made on this data set."""
-    dataset = json.loads(Path(dataset_path).read_text(encoding="utf-8"))
-    record = json.loads(Path(run_records[0]).read_text(encoding="utf-8"))
+    dataset = read_json(dataset_path)
+    record = read_json(run_records[0])
     config = {key: value for key, value in record["config"].items() if key not in PER_RUN}
     folder = Path(reference_dir)
     reference = {
@@ -116,7 +115,7 @@ def update(run_records, dataset_path, figures, preset, reference_dir):
 
 def update_claims(claims_path, reference_dir):
     """Write claims.json, the verdicts by id."""
-    entries = json.loads(Path(claims_path).read_text(encoding="utf-8"))
+    entries = read_json(claims_path)
     write_json(Path(reference_dir) / "claims.json", {entry["id"]: entry["verdict"] for entry in entries})
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from companion.common.readers import data_spread, read_json, read_table, run_summary, training_rows
-from companion.persistence.summary import LEVELS, PERSISTENCE, SIGNIFICANCE, curves
-from companion.reader.claims import NEAR, REACHED, TAIL
+from companion.counterexample.verdicts import NEAR, REACHED, TAIL
+from companion.persistence.summary import LEVELS, curves
+from companion.persistence.verdicts import PERSISTENCE, SIGNIFICANCE, least_p
 from companion.reader.report_text import arm_label, listed, several, sig, spread, whole
 
 THETA_STAR = (0, 0.5)
@@ -21,7 +22,6 @@ QUANTITIES = {  # what crosscheck/table.csv compares
     "stochastic": "value, stochastic solver",
     "semidiscrete": "value, estimated on fresh points",
 }
-FAMILY = 3  # claims of paper B in the plane that share one correction for testing several
 
 
 # --- Paper A ----------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def planar(table, records):
     first = next(iter(runs.values()))
     laws = {run["config"]["law"] for run in runs.values()}
     rows = read_table(table)
-    least = min(1, FAMILY * 0.5 ** len(first["seeds"]))  # of the sign-flip test, corrected for the family
+    least = least_p(len(first["seeds"]))
     ends = {
         row["arm"]: float(row["w1_mean"]) for row in rows if runs[row["arm"]]["config"]["law"] == first["config"]["law"]
     }

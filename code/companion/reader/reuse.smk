@@ -1,15 +1,6 @@
 # For use elsewhere: the examples as a reader would call them, and the pages of the package's API. Nothing reads them.
 EXAMPLES = "results/examples"
-EXAMPLE_SETTINGS = {
-    "toy_2d": "--steps 1500",
-    "image_folder": "--demo --size 16 --steps 200",
-    "drop_in_loss": "--steps 200",
-}
-EXAMPLE_SETTINGS_SMOKE = {
-    "toy_2d": "--steps 50 --pool 60",
-    "image_folder": "--demo --size 8 --steps 4",
-    "drop_in_loss": "--steps 4",
-}
+EXAMPLE_SETTINGS = STUDIES["reader"]["smoke" if SETTINGS.preset == "smoke" else "examples"]
 API = "results/api"
 
 
@@ -28,17 +19,12 @@ rule examples:
         ENVIRONMENT
     params:
         out=lambda wildcards, output: str(Path(output[0]).parent),
-        settings=EXAMPLE_SETTINGS_SMOKE if SETTINGS.preset == "smoke" else EXAMPLE_SETTINGS,
+        settings=EXAMPLE_SETTINGS,
         seed=SETTINGS.seed,
     message:
         "Run the three examples"
-    shell:  # one thread each: on a busy machine two wait for each other
-        "(export OMP_NUM_THREADS={threads}; "
-        + " && ".join(
-            f"{PYTHON} code/examples/{name}.py {{params.settings[{name}]}} --seed {{params.seed}} --out {{params.out}}"
-            for name in EXAMPLE_SETTINGS
-        )
-        + ") > {log} 2>&1"
+    script:
+        "run_examples.py"
 
 
 rule api:

@@ -102,48 +102,8 @@ if workflow.is_main_process:
 
 
 # On a cluster what takes seconds runs where Snakemake does; the rest are jobs of their own.
-localrules:
-    all,
-    data,
-    adaptation_data,
-    figure1,
-    counterexample_chart,
-    counterexample_segment,
-    counterexample_steps,
-    figure2,
-    training,
-    pilot,
-    memorise,
-    euler,
-    euler_authors,
-    euler_table,
-    plane,
-    plane_authors,
-    memorise_bounds,
-    evaluation,
-    neighbours,
-    interpolation,
-    tradeoff,
-    variants,
-    shrinkage,
-    crosscheck,
-    planar_table,
-    planar,
-    planar_flow,
-    adaptation,
-    generation,
-    theory,
-    verify,
-    verification,
-    claims,
-    provenance,
-    report_numbers,
-    report,
-    workflow,
-    gallery,
-    crate,
-    api,
-    clean,
-    times,
-    docs,
-    references,
+QUICK = """
+all data adaptation_data pilot memorise memorise_bounds plane plane_authors euler euler_authors euler_table evaluation planar_table verify verification claims provenance report_numbers report
+workflow gallery crate api clean times docs references
+"""
+workflow.localrules(*FIGURES, *QUICK.split())

@@ -3,7 +3,7 @@ RUN_RECORDS = expand(rules.train_ot.output.record, run=RUNS)
 VERIFICATION = "results/verification.json"
 CLAIMS = "results/claims.json"
 FORGET = "code/companion/reader/forget_paths.py"
-EQUATIONS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests/equations").glob("*.py"))
+EQUATIONS = ["tests/instances.py", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests/equations").glob("*.py"))]
 
 
 # The statements that are identities and inequalities, tried by pytest; a failed test is a verdict, not a failed rule.

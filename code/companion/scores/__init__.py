@@ -1,5 +1,7 @@
-"""Judge samples of images against images held out: transport costs, features of a classifier, pixels.
+"""Paper A's samples against images held out: the smaller lam, the nearer they should be, and can a variant do better?
 
-Claims A-smoothing, A-fidelity, A-beyond, judged in `verdicts`. `scores` gathers what `transport`, `features` and
-`pixels` measure on `sets`; `run_classifier`, `run_evaluation`, `run_table`, `run_pictures` write, `draw_*` draw.
+`verdicts` judges that, `scores` gathers what `transport`, `features` and `pixels` measure on `sets`; `run_classifier`,
+`run_evaluation`, `run_table`, `run_pictures` write, `draw_*` draw.
+
+Claims: A-fidelity, A-beyond.
 """

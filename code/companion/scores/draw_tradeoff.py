@@ -7,6 +7,8 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_json
+from companion.scores.verdicts import read_scores
 
 FIDELITY = {"fid": "Fréchet distance", "divergence": "Sinkhorn divergence"}  # the second where the first is missing
 COLOURS = {"mlp": style.BLUE, "dcgan": style.ORANGE}
@@ -31,7 +33,7 @@ def draw(runs, table, picture_paths, classifier, outputs, stamp_text):
         outputs: figure files.
         stamp_text: data set and preset.
     """
-    scores = style.read_scores(table)
+    scores = read_scores(table)
     rows = [
         scores[run["setting"]] | run | {"pictures": path}
         for run, path in zip(runs.values(), picture_paths, strict=True)
@@ -216,7 +218,7 @@ def draw_strip(axis, generator, picture, middles, names):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        judged = style.read_json(smk.input.classifier)["status"]
+        judged = read_json(smk.input.classifier)["status"]
         text = style.data_text(smk.input.dataset, smk.params.preset)
         given = smk.params.runs, smk.input.table, smk.input.pictures, judged
         draw(*given, smk.output, text)

@@ -8,6 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_json, read_table
+from companion.scores.verdicts import BEATEN, read_scores
 
 PANELS = {  # score: title, scale
     "fid": ("Fréchet\ndistance", "log"),
@@ -16,7 +18,6 @@ PANELS = {  # score: title, scale
     "sharpness": ("sharpness\n(real: 1)", "linear"),
     "seconds": ("seconds of\ntraining", "linear"),
 }
-AIM = 0.6  # of the best fixed lam's Fréchet distance
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # Student's t, 97.5%, degrees of freedom 1 to 9
 LOOKS = {False: {"color": style.BLUE, "marker": "o"}, True: {"color": style.RED, "marker": "D"}}  # is it a variant?
 BEST, GREY = {"color": style.BLUE, "linewidth": 0.9, "zorder": 0}, "0.55"
@@ -37,7 +38,7 @@ def draw(runs, table, picture_paths, timing_paths, classifier, outputs, stamp_te
         outputs: figure files.
         stamp_text: data set and preset.
     """
-    scores = style.read_scores(table)
+    scores = read_scores(table)
     rows = settings(runs, scores, picture_paths, timing_paths)
     fig = plt.figure(figsize=(style.PAGE, ROW * len(rows) + 1.0))
     widths = [1] * len(PANELS) + [SHOWN * ROW / 0.72]
@@ -61,7 +62,7 @@ def settings(runs, scores, picture_paths, timing_paths):
     for run, picture, timing in zip(runs.values(), picture_paths, timing_paths, strict=True):
         key = run["setting"]
         row = found.setdefault(key, scores[key] | run | {"pictures": picture, "times": []})
-        row["times"].append(float(style.read(timing)[-1]["seconds"]))
+        row["times"].append(float(read_table(timing)[-1]["seconds"]))
     shown = {row["generator"] for row in found.values() if row["changes"]} or {r["generator"] for r in found.values()}
     rows = [row | interval(row["times"]) for row in found.values() if row["generator"] in shown]
     return sorted(rows, key=lambda row: (row["generator"], bool(row["changes"]), 0 if row["changes"] else row["lam"]))
@@ -135,7 +136,7 @@ def draw_best(axis, rows, score):
             best, ends = min(plain, key=lambda row: row["fid"])[score], (places[0] - 0.5, places[-1] + 0.5)
             axis.vlines(best, *ends, **BEST)
             if score == "fid":
-                axis.vlines(AIM * best, *ends, linestyle=(0, (4, 2)), **BEST)
+                axis.vlines(BEATEN * best, *ends, linestyle=(0, (4, 2)), **BEST)
 
 
 def draw_real(axis, real, score):
@@ -169,7 +170,7 @@ def draw_legend(fig, rows):
     handles = [plt.Line2D([], [], label=text, markersize=4, linestyle="none", **look) for text, look in entries]
     lines = {
         "best fixed λ": ("-", BEST["color"]),
-        f"{AIM:g} of its Fréchet distance": ((0, (4, 2)), BEST["color"]),
+        f"{BEATEN:g} of its Fréchet distance": ((0, (4, 2)), BEST["color"]),
         "real images": (":", GREY),
     }
     handles += [
@@ -181,7 +182,7 @@ def draw_legend(fig, rows):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        judged = style.read_json(smk.input.classifier)["status"]
+        judged = read_json(smk.input.classifier)["status"]
         text = style.data_text(smk.input.dataset, smk.params.preset)
         given = smk.input.table, smk.input.pictures, smk.input.timings, judged
         draw(smk.params.runs, *given, smk.output, text)

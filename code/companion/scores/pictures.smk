@@ -7,7 +7,5 @@ TOLD = {  # what figures say of a run: of a variant what is changed
     | {"setting": OTConfig(**config).setting(), "changes": OTConfig(**config).changes()}
     for name, config in JUDGED.items()
 }
-
-
 FIRST_PICTURES = expand(rules.evaluate_run.output.pictures, run=FIRST)
 ALL_PICTURES = expand(rules.evaluate_run.output.pictures, run=JUDGED)

@@ -6,8 +6,6 @@ EVALUATION_SETS = {
     "count": PRESET["evaluation"]["sets"],
     "seed": SETTINGS.seed,
 }
-
-
 JUDGED_LAMS = sorted({run["lam"] for run in JUDGED.values()})
 
 

@@ -4,10 +4,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-from companion.common.checks import Row, row
+import numpy as np
+
+from companion.common.checks import in_range, kept_for, row, skipped
 from companion.common.readers import read_json, read_table
+from companion.images.verdicts import LEAST_LAMS
 
 LEAST_ACCURACY = {"mnist": 0.99, "digits": 0.95}  # of the classifier on held-out images
+LARGEST_GAP = 0.01  # certified, of OT_c^lam to held-out images
+LONGER = 0.05  # share by which a variant may take longer than the best fixed lam
 SCORE_NAMES = {"fid": "Fréchet distance", "recall": "recall"}
 LEAST_SEEDS = 2  # of training, for a verdict: an interval over one generator's sample sets says nothing of another
 TEXTS = ("name", "generator", "changes")  # columns of the table that hold no numbers
@@ -22,13 +27,13 @@ def read_scores(path) -> dict[str, dict[str, Any]]:
     }
 
 
-def check_evaluation(table_path, classifier_path, preset, dataset, reference_dir):
+def checks(inputs, preset, references):
     """Check the classifier, and that every score tells the control sets apart as it must."""
-    scores, record = read_scores(table_path), read_json(classifier_path)
+    scores, (record, dataset) = read_scores(inputs["scores"]), (read_json(inputs[k]) for k in ("classifier", "dataset"))
     if record["status"] != "trained":
-        yield Row("scores in a classifier's features", "-", "-", "-", f"skipped: {record['status']}")
+        yield skipped("scores in a classifier's features", record["status"])
     elif preset == "smoke":
-        yield Row("scores of samples", "a trained classifier", "-", "-", "skipped: the smoke preset trains none")
+        yield skipped("scores of samples", "the smoke preset trains none", "a trained classifier")
         return
     else:
         least = LEAST_ACCURACY.get(dataset["name"], 0.0)
@@ -39,24 +44,21 @@ def check_evaluation(table_path, classifier_path, preset, dataset, reference_dir
     if dataset["name"] == "mnist":  # of 8 x 8 pixels a blur over 3 x 3 leaves too little
         low, high = scores["blurred"]["w2"], scores["real"]["w2"]
         yield _below("W2 alone rewards blur: blurred below real images", low, high)
-    yield from _check_ranges(scores, Path(reference_dir) / f"scores-{preset}-{dataset['name']}.json", dataset)
+    yield from _check_ranges(scores, Path(references) / f"scores-{preset}-{dataset['name']}.json", dataset)
 
 
 def _check_ranges(scores, path, dataset):
     """Scores of the runs against the ranges kept for this preset and data set."""
-    reference = read_json(path) if path.exists() else {}
-    if reference.get("data_sha256", {}).get("train") != dataset["sha256"]["train"]:
-        why = f"{path.name} was made on other data" if reference else f"no {path.name}"
-        yield Row("scores in their ranges", "-", "-", "-", f"skipped: {why}")
+    reference, why = kept_for(path, dataset)
+    if why:
+        yield skipped("scores in their ranges", why)
         return
     known = {name: kept for name, kept in reference["ranges"].items() if name in scores}
     if not known:
-        yield Row("scores in their ranges", "-", "-", "-", "skipped: no range for any of these runs")
+        yield skipped("scores in their ranges", "no range for any of these runs")
     for name, kept in known.items():
-        for key, (low, high) in kept.items():
-            value = scores[name][key]
-            span, passed = f"{low:.4g} to {high:.4g}", low <= value <= high
-            yield row(f"{name}: {SCORE_NAMES[key]}", span, f"{value:.4g}", "in the range", passed)
+        for key, span in kept.items():
+            yield in_range(f"{name}: {SCORE_NAMES[key]}", scores[name][key], *span)
 
 
 def _check_features(scores):
@@ -76,21 +78,29 @@ def _check_pixels(scores):
     yield _below("memorisation: real below copies", real["copied_share"], copies["copied_share"])
     gaps = [found["semidual_gap"] for found in scores.values() if not math.isnan(found["semidual_gap"])]
     worst = max(gaps, default=math.nan)  # none: not certified, and a failure
-    yield row("OT_c^lam to held-out images: certified gap", "<= 1%", f"{worst:.2%}", "-", worst <= 0.01 + 1e-9)
+    passed = worst <= LARGEST_GAP + 1e-9
+    yield row("OT_c^lam to held-out images: certified gap", f"<= {LARGEST_GAP:.0%}", f"{worst:.2%}", "-", passed)
 
 
 def _below(claim, low, high):
     return row(claim, "smaller < larger", f"{low:.4g} < {high:.4g}", "-", low < high)
 
 
-def evaluation_claims(table_path, run_seconds, preset):
-    """Verdict and evidence on the trade-off, by claim id.
+def claims(inputs, preset):
+    """Judge A-fidelity and A-beyond."""
+    return trade_off(inputs["scores"], seconds_by_setting(inputs["judged"]), preset)
 
-    Args:
-        table_path: the table of scores.
-        run_seconds: seconds of training by setting (a row's name), on this machine.
-        preset: its name; the smoke preset decides nothing.
-    """
+
+def seconds_by_setting(record_paths):
+    """Mean seconds of training of runs that differ in the seed alone."""
+    found = {}
+    for record in map(read_json, record_paths):
+        found.setdefault(record["setting"], []).append(record["seconds"])
+    return {name: float(np.mean(seconds)) for name, seconds in found.items()}
+
+
+def trade_off(table_path, run_seconds, preset):
+    """Verdicts and evidence from the table of scores, and seconds by setting (a row's name), on this machine."""
     scores = {name: found for name, found in read_scores(table_path).items() if name in run_seconds}
     plain = {name: found for name, found in scores.items() if is_plain(found)}
     known = preset != "smoke" and all(not math.isnan(found["fid"]) for found in scores.values())
@@ -110,7 +120,7 @@ def _fidelity(plain, known):
     )
     seeds = min((found["seeds"] for found in chosen), default=0)
     evidence += f"; training seeds: {seeds:.0f}"
-    if not known or len(chosen) < 3 or seeds < LEAST_SEEDS:
+    if not known or len(chosen) < LEAST_LAMS or seeds < LEAST_SEEDS:
         return None, evidence
     pairs = list(zip(chosen, chosen[1:], strict=False))
     apart = [high["fid"] - low["fid"] > low["fid_pm"] + high["fid_pm"] for low, high in pairs]
@@ -124,7 +134,7 @@ def _beyond(plain, scores, seconds, known):
     if not known or not variants or not plain:
         return None, "no variant was scored"
     best = min(plain, key=lambda name: plain[name]["fid"])
-    within = {name: found for name, found in variants.items() if seconds[name] <= 1.05 * seconds[best]}
+    within = {name: found for name, found in variants.items() if seconds[name] <= (1 + LONGER) * seconds[best]}
     if not within:
         return None, f"no variant trained within the {seconds[best]:.0f} s of {best}"
     verdicts = [_beats(found, plain[best]) for found in within.values()]
@@ -149,7 +159,7 @@ def _ratios(variant, best):
 
 
 def _beats(variant, best):
-    """Whether 0.6 of the distance is reached at no lower recall, beyond the intervals; None if they leave it open."""
+    """Whether the share is reached at no lower recall, beyond the intervals; None if they leave it open."""
     if min(variant["seeds"], best["seeds"]) < LEAST_SEEDS:
         return None
     _, low, high = _ratios(variant, best)

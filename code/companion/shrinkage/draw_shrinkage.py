@@ -9,6 +9,7 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
 
 PANELS = {  # column of stability.csv: title, scale
     "marginal_error": (r"Marginal error of the $\psi$ in use", "linear"),
@@ -27,7 +28,7 @@ def draw(tables, outputs, stamp_text):
         outputs: figure files.
         stamp_text: data set and preset.
     """
-    rows = {name: style.read(path) for name, path in tables.items()}
+    rows = {name: read_table(path) for name, path in tables.items()}
     fig, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.9))
     colours = style.lam_colours(float(row["lam"]) for row in rows["cost"] if row["kind"] == "run")
     draw_spectrum(axes[0, 0], rows["spectrum"], colours)

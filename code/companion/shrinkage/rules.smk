@@ -2,9 +2,10 @@
 from itertools import product
 
 SHRINKAGE = "results/shrinkage"
+STABILITY = STUDIES["shrinkage"]["stability"]
 STABILITY_ARMS = [
     {"lam": lam, "inner_steps": inner, "averaging": averaging, "seed": SETTINGS.seed} | PRESET["stability"]
-    for lam, inner, averaging in product((0.0, 0.01), (1, 4, 16), (False, True))
+    for lam, inner, averaging in product(STABILITY["lams"], STABILITY["inner_steps"], STABILITY["averaging"])
     if inner > 1 or averaging  # of one step the average is the last iterate
 ]
 
@@ -54,7 +55,7 @@ rule stability_table:
 
 
 # Called by name: free particles at the objective's optimum, one job per number of images and lam.
-MEMORISE = yaml.safe_load((ROOT / "code/companion/shrinkage/settings.yaml").read_text(encoding="utf-8"))["memorise"]
+MEMORISE = STUDIES["shrinkage"]["memorise"]
 
 
 rule memorise_bounds:

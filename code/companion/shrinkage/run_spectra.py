@@ -9,12 +9,14 @@ from companion.algorithms.networks import LATENT_DIM
 from companion.common.files import write_csv
 from companion.common.job import job
 from companion.common.readers import read_json, read_table
+from companion.common.schema import read_yaml
 from companion.data.images import load_part
 from companion.scores.run_pictures import trained_generator
 from companion.shrinkage import spectrum as shrinkage
 from companion.shrinkage.stability import StabilityConfig, follow
 from otgrad.measures import Uniform
 
+OWN = Path(__file__).with_name("settings.yaml")
 SAMPLES = 2000  # of each generator, and as many held-out images
 DIRECTIONS = 60  # principal axes that are told one by one
 
@@ -86,10 +88,10 @@ def stability(train_path, test_path, arms, path):
     """
     train, test = (load_part(Path(path)) for path in (train_path, test_path))
     y, held_out = (torch.from_numpy(images.to_unit()) for images in (train, test))
-    told = ("lam", "inner_steps", "averaging")
+    told, training = ("lam", "inner_steps", "averaging"), read_yaml(OWN)["stability"]["training"]
     rows = []
     for arm in arms:
-        seen = follow(StabilityConfig(**arm), y, held_out, train.images.shape[1:])
+        seen = follow(StabilityConfig(**training | arm), y, held_out, train.images.shape[1:])
         rows.append({key: arm[key] for key in told} | seen)
         print(f"{len(rows)} of {len(arms)}: " + ", ".join(f"{key} {value:g}" for key, value in rows[-1].items()))
     write_csv(Path(path), list(rows[0]), [list(row.values()) for row in rows])

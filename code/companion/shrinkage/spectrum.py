@@ -49,7 +49,7 @@ def cost_bound(eigenvalues: Tensor, lam: float) -> float:
     """Upper bound of min_mu OT_c^lam(mu, nu): sum_k (lam / 2)(1 + log(2 e_k / lam)) where e_k > lam / 2, else e_k.
 
     Attained by Gaussian data, and by all data where lam >= `critical_lam`: there it is the sum of the e_k, the cost of
-    the mean image. At lam = 0 it is 0.
+    the mean image. At lam = 0 it is 0. Claims: A-bound.
     """
     if lam == 0:
         return 0.0

@@ -20,7 +20,7 @@ from companion.scores.transport import exact_w2
 from otgrad.costs import Cost
 from otgrad.ctransform import heights
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.semidual import marginal_error
+from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers.stochastic import AsgdState, StepRule
 
 JUDGED = 1000  # samples, and held-out images, of W2
@@ -48,9 +48,9 @@ class StabilityConfig:
     averaging: bool
     n_train: int
     outer_steps: int
-    batch_size: int = 200
-    lr_theta: float = 1e-3
-    seed: int = 0
+    batch_size: int
+    lr_theta: float
+    seed: int
 
     def rule(self) -> StepRule:
         """Return the rule of the psi-steps."""
@@ -58,7 +58,7 @@ class StabilityConfig:
 
 
 def follow(config: StabilityConfig, y: Tensor, held_out: Tensor, shape: tuple[int, int]) -> dict[str, float]:
-    """Train on images y (n, h w) in [0, 1] and judge the end against others, held_out (m, h w).
+    """Train on images y (n, h w) in [0, 1] and judge the end against others, held_out (m, h w). Claims: A-solver-error.
 
     Returns:
         marginal_error: L1 error of the second marginal at the psi in use, on fresh points: the solver's error.
@@ -70,7 +70,7 @@ def follow(config: StabilityConfig, y: Tensor, held_out: Tensor, shape: tuple[in
     problem = _problem(config, y)
     generator = make_generator("mlp", shape, config.seed)
     optimizer = torch.optim.Adam(generator.parameters(), lr=config.lr_theta)
-    rng, state = torch.Generator().manual_seed(config.seed + 3_000_003), AsgdState.zeros(problem.target)
+    rng, state = torch.Generator().manual_seed(config.seed + 3_000_003), AsgdState.zeros(problem.semidual.law)
     given = config.rule(), config.inner_steps, config.batch_size, rng
     course = islice(algorithm1(generator, problem, state, optimizer, *given), config.outer_steps)
     values, psi = [], state.average
@@ -90,12 +90,12 @@ def swing(values: list[float]) -> float:
 
 def _problem(config: StabilityConfig, y: Tensor) -> Problem:
     target = DiscreteMeasure.from_atoms(y[: config.n_train])
-    return Problem(Uniform(LATENT_DIM), target, Cost().normalized(target.y, target.nu), config.lam)
+    return Problem(Uniform(LATENT_DIM), SemiDual(target, config.lam, Cost().normalized(target.y, target.nu)))
 
 
 def judge_psi(x: Tensor, problem: Problem, psi: Tensor) -> dict[str, float]:
     """Marginal error of psi (n,) on points x (b, d), and how many of them tie between two atoms, or nearly."""
-    tiles = heights(x, problem.target, psi, problem.cost)
+    tiles = heights(x, problem.semidual.law, psi, problem.semidual.cost)
     margins = torch.cat([tile.topk(2, dim=1).values.diff(dim=1).abs() for tile, _ in tiles])
     error = marginal_error(problem.semidual.step(x, psi)[1])
     ties, near = (float((margins < width).double().mean()) for width in (TIE, 1000 * TIE))

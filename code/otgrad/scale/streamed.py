@@ -17,6 +17,7 @@ from otgrad.costs import Cost
 from otgrad.kernels import dispatch, reference
 from otgrad.kernels.mixture import combine
 from otgrad.measures import DiscreteMeasure
+from otgrad.pairs import product
 from otgrad.scale.streams import StreamedMeasure
 
 
@@ -54,7 +55,7 @@ def assignment(x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: C
 
 def barycentric_map(x: Tensor, law: StreamedMeasure, psi: Tensor, lam: float, cost: Cost) -> Tensor:
     """Compute sum_j pi_j(x_i) y_j (b, d); differentiable."""
-    return torch.stack([pi @ part.points for pi, part in _by_chunk(x, law, psi, lam, cost)]).sum(0)
+    return torch.stack([product(pi, part.points) for pi, part in _by_chunk(x, law, psi, lam, cost)]).sum(0)
 
 
 def _by_chunk(

@@ -36,7 +36,7 @@ def solve_exact(x: Any, weights: Any, semidual: SemiDual, *, tol: float = 1e-10)
 
     At lam == 0 the maximiser is not unique and F not smooth: lam is decreased until the
     primal cost of the rounded plan exceeds F(psi) by less than 1e-4 of the value (or 1e-8 of the cost's spread). So it
-    is done for lam below 1e-8 of the spread, too; value and gap then bound OT_c^lam.
+    is done for lam below 1e-8 of the spread, too; value and gap then bound OT_c^lam. Claims: A-potential, A-limits.
 
     Args:
         x: pool (b, d), a tensor or an array.

@@ -22,8 +22,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from otgrad.costs import Cost, without_autocast
+from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
+from otgrad.pairs import without_autocast
 from otgrad.semidual import SemiDual
 
 SPREAD_ATOMS = 1024  # on which the spread is measured
@@ -116,8 +117,8 @@ def asgd_step(x: Tensor, semidual: SemiDual, *, state: AsgdState, rule: StepRule
         spread = _spread(x, semidual.law, semidual.cost)
         state.spread = spread if spread.is_cuda else float(spread)
     if rule.anneal > 0:
-        per_atom = (state.k + 1) * len(x) / semidual.law.positive.size
-        semidual = semidual.at(max(semidual.lam, rule.anneal * float(state.spread) / math.sqrt(per_atom)))
+        noise = rule.anneal * float(state.spread) / math.sqrt((state.k + 1) * len(x) / semidual.law.positive.size)
+        semidual = semidual.at(noise) if semidual.lam < noise < math.inf else semidual
     _, grad = semidual.step(x, state.psi)
     state.k += 1
     state.psi += _increment(grad, semidual, rule, state, len(x))
@@ -133,8 +134,11 @@ def asgd_step(x: Tensor, semidual: SemiDual, *, state: AsgdState, rule: StepRule
 def check_psi(state: AsgdState, rule: StepRule, x: Tensor | None = None) -> None:
     """Raise FloatingPointError if psi is not finite; x: the points of the last step, which may be the reason."""
     if not math.isfinite(float(state.psi.sum())):
-        bad = x is not None and not bool(torch.isfinite(x).all())
-        reason = "the points are not finite" if bad else f"lower the step c = {rule.c}"
+        reason = f"lower the step c = {rule.c}"
+        if x is not None and not bool(torch.isfinite(x).all()):
+            reason = "the points are not finite"
+        elif x is not None and not bool(torch.isfinite(x.square().sum(1)).all()):
+            reason = f"{x.dtype} does not hold their squared norms: make the points smaller, or lower the step on them"
         raise FloatingPointError(f"psi is not finite after inner step {state.k}: {reason}")
 
 

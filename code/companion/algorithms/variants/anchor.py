@@ -15,24 +15,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from companion.algorithms.problem import Problem
+from otgrad.semidual import SemiDual
 
 
 class Anchor:
     """theta_0, psi_0 (n,), the lam of that time and the gradient there; renewed every `every` theta-steps."""
 
-    def __init__(self, generator: nn.Module, problem: Problem, every: int, batches: int) -> None:
+    def __init__(self, generator: nn.Module, semidual: SemiDual, every: int, batches: int) -> None:
         """Begin without an anchor.
 
         Args:
             generator: g_theta; a copy of it is kept.
-            problem: data law and cost.
+            semidual: data law, cost, and lam until the first anchor.
             every: theta-steps from one anchor to the next.
             batches: over which the gradient at an anchor is taken.
         """
-        self.generator, self.problem = copy.deepcopy(generator), problem
+        self.generator, self.semidual = copy.deepcopy(generator), semidual
         self.every, self.batches, self.age = every, batches, 0
-        self.psi, self.lam, self.mean = torch.zeros_like(problem.target.nu), problem.lam, list[Tensor]()
+        self.psi, self.lam, self.mean = torch.zeros_like(semidual.law.nu), semidual.lam, list[Tensor]()
 
     def renew(self, generator: nn.Module, psi: Tensor, lam: float, draw: Callable[[], Tensor]) -> None:
         """Move to theta and psi as they are, if it is time; `draw` gives latents (b, k)."""
@@ -62,5 +62,5 @@ class Anchor:
     @torch.enable_grad()
     def _gradient(self, z: Tensor) -> tuple[Tensor, ...]:
         x = self.generator(z)
-        _, slopes = self.problem.semidual.at(self.lam).x_grad(x.detach(), self.psi)
+        _, slopes = self.semidual.at(self.lam).x_grad(x.detach(), self.psi)
         return torch.autograd.grad(x, list(self.generator.parameters()), slopes / len(x))

@@ -10,6 +10,7 @@ from companion.algorithms.runs import OTConfig
 from companion.algorithms.variants.loops import Dual, VariantLoop, VectorDual
 from companion.algorithms.variants.minibatch import MinibatchDual
 from companion.algorithms.variants.network import NetworkDual
+from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import StepRule
 
 
@@ -31,16 +32,16 @@ def build(
     inner_steps = 0 if config.potential == "minibatch" else config.inner_steps
     if config.reuse > inner_steps:
         raise ValueError(f"reuse = {config.reuse}: there are only inner_steps = {inner_steps} psi-batches in a round")
-    if config.batch_atoms > problem.target.n:
-        raise ValueError(f"batch_atoms = {config.batch_atoms}: there are only {problem.target.n} atoms")
-    dual = _dual(config, problem, rule, rng)
+    if config.batch_atoms > problem.semidual.law.n:
+        raise ValueError(f"batch_atoms = {config.batch_atoms}: there are only {problem.semidual.law.n} atoms")
+    dual = _dual(config, problem.semidual, rule, rng)
     steps = config.outer_steps, inner_steps
     return VariantLoop(config, generator, problem, dual, optimizer, steps, config.batch_size, rng)
 
 
-def _dual(config: OTConfig, problem: Problem, rule: StepRule, rng: torch.Generator) -> Dual:
+def _dual(config: OTConfig, semidual: SemiDual, rule: StepRule, rng: torch.Generator) -> Dual:
     if config.potential == "vector":
-        return VectorDual(problem, rule, config.carry)
+        return VectorDual(semidual, rule, config.carry)
     if config.potential == "minibatch":
-        return MinibatchDual(problem, config.batch_atoms or config.batch_size, rng)
-    return NetworkDual(problem, config.batch_atoms, config.seed + 7_000_003, rng)
+        return MinibatchDual(semidual, config.batch_atoms or config.batch_size, rng)
+    return NetworkDual(semidual, config.batch_atoms, config.seed + 7_000_003, rng)

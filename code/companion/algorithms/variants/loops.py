@@ -62,10 +62,10 @@ class Dual(Protocol):
 class VectorDual:
     """psi (n,) by averaged stochastic ascent; of its counter the share `carry` is kept from round to round."""
 
-    def __init__(self, problem: Problem, rule: StepRule, carry: float) -> None:
+    def __init__(self, semidual: SemiDual, rule: StepRule, carry: float) -> None:
         """Start from psi = 0."""
-        self.problem, self.rule, self.carry = problem, rule, carry
-        self.asgd = AsgdState.zeros(problem.target)
+        self.semidual, self.rule, self.carry = semidual, rule, carry
+        self.asgd = AsgdState.zeros(semidual.law)
 
     def begin_round(self) -> None:
         """Restart from the average, or go on from iterate and average with a smaller counter."""
@@ -76,11 +76,11 @@ class VectorDual:
 
     def ascend(self, batch: Tensor, lam: float) -> None:
         """Take one step of ASGD."""
-        asgd_step(batch, self.problem.semidual.at(lam), state=self.asgd, rule=self.rule)
+        asgd_step(batch, self.semidual.at(lam), state=self.asgd, rule=self.rule)
 
     def law(self, x: Tensor, lam: float) -> tuple[DiscreteMeasure, Tensor]:
         """Return all of the data law with the average."""
-        return self.problem.target, self.asgd.average
+        return self.semidual.law, self.asgd.average
 
     def everywhere(self) -> Tensor:
         """Return the average."""
@@ -98,7 +98,7 @@ class VectorDual:
 class VariantLoop:
     """Endless iterator over theta-steps, as `training.ot.algorithm1`.
 
-    Each yields psi's state, and F(psi, theta) on the batch before the step, without the self term.
+    Each yields psi's state, and F(psi, theta) on the batch before the step, without the self term. Claims: A-beyond.
     """
 
     def __init__(
@@ -127,8 +127,9 @@ class VariantLoop:
         Raises:
             ValueError: if lam_start is below lam, or lam is 0 and decreasing.
         """
-        if variant.lam_start > 0 and not 0 < problem.lam <= variant.lam_start:
-            raise ValueError(f"lam_start = {variant.lam_start}: give at least lam = {problem.lam}, which must be > 0")
+        lam, start = problem.semidual.lam, variant.lam_start
+        if start > 0 and not 0 < lam <= start:
+            raise ValueError(f"lam_start = {start}: give at least lam = {lam}, which must be > 0")
         self.variant, self.generator, self.problem, self.dual = variant, generator, problem, dual
         self.optimizer, self.lr_theta = optimizer, [group["lr"] for group in optimizer.param_groups]
         self.outer_steps, self.inner_steps = steps
@@ -136,7 +137,7 @@ class VariantLoop:
         self.weights = WeightAverage(generator, variant.weight_average) if variant.weight_average > 0 else None
         self.self_term = self._self_term(variant) if variant.self_atoms > 0 else None
         anchored = variant.anchor > 0
-        self.anchor = Anchor(generator, problem, variant.anchor, variant.anchor_batches) if anchored else None
+        self.anchor = Anchor(generator, problem.semidual, variant.anchor, variant.anchor_batches) if anchored else None
 
     def __iter__(self) -> Self:
         """Return itself."""
@@ -145,7 +146,7 @@ class VariantLoop:
     def __next__(self) -> tuple[AsgdState, Tensor]:
         """Take one round of psi-steps and one theta-step."""
         done = self.done / self.outer_steps
-        lam = lam_at(done, self.problem.lam, self.variant)
+        lam = lam_at(done, self.problem.semidual.lam, self.variant)
         for group, lr in zip(self.optimizer.param_groups, self.lr_theta, strict=True):
             group["lr"] = rate_at(done, lr, self.variant)
         value = self._descend(self._ascend(lam), lam)
@@ -164,7 +165,7 @@ class VariantLoop:
         return torch.cat(latents[-self.variant.reuse :]) if self.variant.reuse else self._latents()
 
     def _descend(self, z: Tensor, lam: float) -> Tensor:
-        x, cost = self.generator(z), self.problem.cost
+        x, cost = self.generator(z), self.problem.semidual.cost
         points = x.detach()
         law, psi = self.dual.law(points, lam)
         if self.anchor is not None:

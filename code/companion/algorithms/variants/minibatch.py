@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from companion.algorithms.problem import Problem
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import SemiDual
@@ -49,15 +48,15 @@ def sinkhorn_psi(matrix: Tensor, lam: float, stages: int = STAGES, sweeps: int =
 class MinibatchDual:
     """A batch of atoms and its psi, new at every theta-step; there are no psi-steps."""
 
-    def __init__(self, problem: Problem, atoms: int, rng: torch.Generator) -> None:
+    def __init__(self, semidual: SemiDual, atoms: int, rng: torch.Generator) -> None:
         """Draw `atoms` atoms at a time, according to nu, with replacement.
 
         Raises:
             ValueError: at lam == 0.
         """
-        if problem.lam == 0:
+        if semidual.lam == 0:
             raise ValueError("potential = 'minibatch': Sinkhorn's algorithm needs lam > 0")
-        self.problem, self.atoms, self.rng, self.asgd = problem, atoms, rng, AsgdState.zeros(problem.target)
+        self.semidual, self.atoms, self.rng, self.asgd = semidual, atoms, rng, AsgdState.zeros(semidual.law)
 
     def begin_round(self) -> None:
         """Do nothing."""
@@ -67,13 +66,13 @@ class MinibatchDual:
 
     def law(self, x: Tensor, lam: float) -> tuple[DiscreteMeasure, Tensor]:
         """Draw a batch of the data and solve for psi between it and x (b, d)."""
-        drawn = torch.multinomial(self.problem.target.nu, self.atoms, replacement=True, generator=self.rng)
-        y = self.problem.target.points_at(drawn)
-        return DiscreteMeasure.from_atoms(y), sinkhorn_psi(self.problem.cost.matrix(x, y), lam)
+        drawn = torch.multinomial(self.semidual.law.nu, self.atoms, replacement=True, generator=self.rng)
+        y = self.semidual.law.points_at(drawn)
+        return DiscreteMeasure.from_atoms(y), sinkhorn_psi(self.semidual.cost.matrix(x, y), lam)
 
     def everywhere(self) -> Tensor:
         """Return 0: there is no psi on all atoms."""
-        return torch.zeros_like(self.problem.target.nu)
+        return torch.zeros_like(self.semidual.law.nu)
 
     def state(self) -> dict[str, Any]:
         """Return nothing."""

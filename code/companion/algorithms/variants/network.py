@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from companion.algorithms.networks import make_potential
-from companion.algorithms.problem import Problem
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import SemiDual
 from otgrad.solvers.stochastic import AsgdState
@@ -23,9 +22,9 @@ class NetworkDual:
     With m atoms drawn of n the law in the transform is that of the m: a bias which vanishes as m tends to n.
     """
 
-    def __init__(self, problem: Problem, atoms: int, seed: int, rng: torch.Generator) -> None:
+    def __init__(self, semidual: SemiDual, atoms: int, seed: int, rng: torch.Generator) -> None:
         """Build the network from `seed`; `atoms` are drawn at every step, uniformly over nu (0: all, no draw)."""
-        self.problem, self.atoms, self.rng, target = problem, atoms, rng, problem.target
+        self.semidual, self.atoms, self.rng, target = semidual, atoms, rng, semidual.law
         self.asgd = AsgdState.zeros(target)
         self.network = make_potential(target.y.shape[1], seed).to(target.y.device, target.nu.dtype)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=LR_PSI)
@@ -42,7 +41,7 @@ class NetworkDual:
         """
         law = self._drawn()
         psi = self.network(law.points)
-        transform = SemiDual(law, lam, self.problem.cost).transform(batch, psi)
+        transform = SemiDual(law, lam, self.semidual.cost).transform(batch, psi)
         value = transform.mean() + torch.dot(law.nu, psi)
         if not math.isfinite(float(value.detach())):
             raise FloatingPointError("psi as a network: the semi-dual is not finite; lower lr_theta")
@@ -59,7 +58,7 @@ class NetworkDual:
     @torch.no_grad()
     def everywhere(self) -> Tensor:
         """Return psi on all atoms (n,)."""
-        return torch.cat([self.network(block) for block in self.problem.target.blocks()])
+        return torch.cat([self.network(block) for block in self.semidual.law.blocks()])
 
     def state(self) -> dict[str, Any]:
         """Return weights and Adam's moments."""
@@ -71,7 +70,7 @@ class NetworkDual:
         self.optimizer.load_state_dict(saved["optimizer"])
 
     def _drawn(self) -> DiscreteMeasure:
-        target = self.problem.target
+        target = self.semidual.law
         if self.atoms == 0:
             return target
         places = torch.multinomial(target.nu, self.atoms, replacement=False, generator=self.rng)

@@ -1,0 +1,48 @@
+"""Do trained generators reach the bound of the best Gaussian model, and what limits Algorithm 1 at lam = 0?"""
+
+import numpy as np
+
+from companion.common.checks import all_or_some, listed
+from companion.common.readers import read_table
+
+SLACK = 0.01  # share by which a run's value may exceed the bound
+FEW_TIES = 0.01  # share of samples that may tie where a missing gradient limits nothing
+COLUMNS = ("lam", "inner_steps", "ties", "w2", "marginal_error")
+
+
+def claims(inputs, preset):
+    """Judge A-bound and A-solver-error."""
+    arms = [{key: float(r[key]) for key in COLUMNS} for r in read_table(inputs["stability"])]
+    found = {"A-bound": bound(read_table(inputs["cost"])), "A-solver-error": solver_error(arms)}
+    return {key: (None if preset == "smoke" else holds, evidence) for key, (holds, evidence) in found.items()}
+
+
+def bound(rows):
+    """Of the runs with lam > 0 on the bound's grid: is each value at most the bound, but for SLACK?"""
+    bounds = np.array([(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "bound"]).reshape(-1, 2).T
+    runs = [(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "run" and float(r["lam"]) > 0]
+    if not bounds.size:
+        return None, "no bound was computed"
+    kept = [run for run in runs if run[0] >= bounds[0, 0]]  # below the grid the bound is lower than at its end
+    if not kept:
+        return None, f"no run with lam >= {bounds[0, 0]:.1g}, the grid's least" if runs else "no lam > 0 was run"
+    limits = [float(np.interp(np.log(lam), np.log(bounds[0]), bounds[1])) for lam, _ in kept]
+    told = [f"{lam:g}: {value:.3f} / {limit:.3f}" for (lam, value), limit in zip(kept, limits, strict=True)]
+    reached = sum(value <= (1 + SLACK) * limit for (_, value), limit in zip(kept, limits, strict=True))
+    return all_or_some(reached, len(runs)), f"lam: value / bound: {', '.join(told)}"
+
+
+def solver_error(arms):
+    """At lam = 0: do more inner steps give a smaller W2, with next to no samples that tie?"""
+    plain = [arm for arm in arms if arm["lam"] == 0]
+    means = {
+        steps: {key: np.mean([arm[key] for arm in plain if arm["inner_steps"] == steps]) for key in COLUMNS}
+        for steps in sorted({arm["inner_steps"] for arm in plain})
+    }
+    if len(means) < 2:
+        return None, "no two numbers of inner steps were run at lam = 0"
+    (few, *_, many), ties = means.values(), max(arm["ties"] for arm in plain)
+    return bool(many["w2"] < few["w2"] and ties < FEW_TIES), (
+        f"lam = 0, {listed(means)} inner steps: W2 {listed(m['w2'] for m in means.values())}, marginal error"
+        f" {listed(m['marginal_error'] for m in means.values())} of 2; samples that tie: {ties:.2%}"
+    )
