@@ -157,9 +157,13 @@ def _upsample(
     """Transposed convolution from size_in to size_out, each side becoming 2 side + 1, cut to fit, or staying 1."""
     grows = [before != after for before, after in zip(size_in, size_out, strict=True)]
     cut = [g * (2 * before + 1 - after) for g, before, after in zip(grows, size_in, size_out, strict=True)]
-    kernel, stride = [3 if g else 1 for g in grows], [2 if g else 1 for g in grows]
-    padding = [(c + 1) // 2 for c in cut]
-    extra = [2 * p - c for p, c in zip(padding, cut, strict=True)]
+    (h, w), (above, beside) = grows, [(c + 1) // 2 for c in cut]
     return nn.ConvTranspose2d(
-        channels_in, channels_out, tuple(kernel), tuple(stride), tuple(padding), tuple(extra), bias=False
+        channels_in,
+        channels_out,
+        kernel_size=(3 if h else 1, 3 if w else 1),
+        stride=(2 if h else 1, 2 if w else 1),
+        padding=(above, beside),
+        output_padding=(2 * above - cut[0], 2 * beside - cut[1]),
+        bias=False,
     )

@@ -1,9 +1,9 @@
 """The map of claims, paper/claims.yaml: each statement of the papers, its verdict, and where to put the finger.
 
 A verdict is computed. `judged: tests` follows the outcome of the entry's equation tests: confirmed if all passed (they
-could have failed; they prove nothing), refuted if one failed. `judged: counterexample`: its tests state one, so that it is
-refuted if all passed. `judged: results` follows the numbers of the runs, by the
-rules in the verdicts.py of its study. `not_tested` holds the reason why there is neither.
+could have failed; they prove nothing), refuted if one failed. `judged: counterexample`: its tests state one, so
+that it is refuted if all passed. `judged: results` follows the numbers of the runs, by the rules in the verdicts.py of
+its study. `not_tested` holds the reason why there is neither.
 """
 
 import xml.etree.ElementTree as ElementTree

@@ -8,6 +8,7 @@ import numpy as np
 
 from companion.common import style
 from companion.common.job import job
+from companion.common.readers import read_table
 
 LOOKS = {"data": ("o", style.BLUE, "from the data"), "gaussian": ("s", style.RED, "from the best Gaussian")}
 PANELS = ("Cost at the optimum", "Particles that copy an image", "Images a particle averages over")
@@ -22,8 +23,8 @@ def draw(tables, expected, outputs, stamp_text):
         outputs: figure files.
         stamp_text: data set and preset.
     """
-    rows = [row for table in tables for row in style.read(table)]
-    theory, sizes = style.read(expected), sorted({int(row["n"]) for row in rows})
+    rows = [row for table in tables for row in read_table(table)]
+    theory, sizes = read_table(expected), sorted({int(row["n"]) for row in rows})
     fig, axes = plt.subplots(3, len(sizes), figsize=(style.PAGE, 6.2), sharex=True, squeeze=False)
     for n, column in zip(sizes, axes.T, strict=True):
         own = [row for row in rows if int(row["n"]) == n]

@@ -34,32 +34,39 @@ def gaussian_start(y: Tensor, lam: float, scale: float, rng: torch.Generator) ->
 
 
 def minimise(
-    x: Tensor, semidual: SemiDual, rounds: int, tol: float, told: Callable[[int, float], None] = lambda k, value: None
+    x: Tensor,
+    semidual: SemiDual,
+    rounds: int,
+    tol: float,
+    gain: float,
+    told: Callable[[int, float], None] = lambda k, value: None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Move particles x (m, d) until a round lowers the cost by less than tol of it, or to the last round.
+    """Move particles x (m, d) until a round lowers the cost by less than `gain` of it, or to the last round.
 
     Args:
         x: where they start, in units of the atoms.
         semidual: the data law, lam > 0 and ||x - y||^2 over a scale.
         rounds: at most so many.
-        tol: of the certificate, relative, and of what a round must gain.
+        tol: of the certificate, relative.
+        gain: the least that a round must lower the cost by, relative.
         told: called with each round's number and value.
 
     Returns:
         the particles, and at them: value and gap of OT_c^lam (units of the cost), the lower bound `likelihood`, rounds.
     """
-    psi, before = None, float("inf")
-    for done in range(rounds + 1):
-        found = solve_certified(x, None, semidual, tol=tol, psi=psi)
-        psi = found.psi
+    found, done = solve_certified(x, None, semidual, tol=tol), 0
+    while True:
         told(done, found.value)
-        if done == rounds or before - found.value < tol * found.value:
+        if done == rounds:
             break
-        before, x = found.value, semidual.barycentric_map(x, psi)
-    model, gap = DiscreteMeasure.from_atoms(x), found.gap
-    bound = likelihood_bound(model, semidual.law, semidual.lam, semidual.cost)
-    seen = {"value": found.value, "gap": gap, "likelihood": bound, "rounds": done}
-    return x, seen | {"atoms": semidual.effective_atoms(x, psi)}
+        moved, before = semidual.barycentric_map(x, found.psi), found
+        found, done = solve_certified(moved, None, semidual, tol=tol, psi=before.psi), done + 1
+        x = moved
+        if before.value - found.value < gain * found.value:
+            break
+    bound = likelihood_bound(DiscreteMeasure.from_atoms(x), semidual.law, semidual.lam, semidual.cost)
+    seen = {"value": found.value, "gap": found.gap, "likelihood": bound, "rounds": done}
+    return x, seen | {"atoms": semidual.effective_atoms(x, found.psi)}
 
 
 def copies(x: Tensor, y: Tensor, apart: Tensor, scale: float) -> dict[str, float]:

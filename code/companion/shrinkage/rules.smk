@@ -91,7 +91,7 @@ rule memorise_at:
         ENVIRONMENT
     threads: SETTINGS.threads
     params:
-        settings={key: MEMORISE[key] for key in ("rounds", "tol", "seed")},
+        settings={key: MEMORISE[key] for key in ("rounds", "tol", "gain", "seed")},
     message:
         "Minimise over {wildcards.n} free particles at lam = {wildcards.lam}"
     script:

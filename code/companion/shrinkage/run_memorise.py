@@ -30,7 +30,7 @@ def memorise(train_path, n, lam, settings, path):
         train_path: training images.
         n: images used, the first ones, and as many particles.
         lam: regularisation > 0, in units of the cost ||x - y||^2 / mean ||y||^2.
-        settings: rounds, tol and seed.
+        settings: rounds, tol, gain and seed.
         path: written.
     """
     y = torch.from_numpy(load_part(Path(train_path)).to_unit())[:n]
@@ -39,7 +39,7 @@ def memorise(train_path, n, lam, settings, path):
     for start in STARTS:
         rng = torch.Generator().manual_seed(settings["seed"])
         x = y.clone() if start == "data" else gaussian_start(y, lam, scale, rng)
-        x, seen = minimise(x, semidual, settings["rounds"], settings["tol"])
+        x, seen = minimise(x, semidual, settings["rounds"], settings["tol"], settings["gain"])
         seen |= {"n": n, "lam": lam, "start": start} | copies(x, y, gaps, scale)
         print(f"n {n}, lam {lam:g}, from {start}: " + ", ".join(f"{key} {seen[key]:.4g}" for key in COLUMNS[3:]))
         rows.append([seen[key] for key in COLUMNS])

@@ -1,0 +1,64 @@
+"""Free particles under the generators' objective, where the optimum is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from companion.common.readers import read_table
+from companion.shrinkage import draw_memorise, run_memorise
+from companion.shrinkage.memorise import apart, copies, gaussian_start, minimise
+from otgrad import Cost, DiscreteMeasure, SemiDual
+
+RNG = torch.Generator().manual_seed(0)
+Y = torch.rand(40, 5, generator=RNG)
+SCALE = float(Y.double().square().sum(1).mean())
+
+
+def at(lam):
+    return SemiDual(DiscreteMeasure.from_atoms(Y), lam, Cost(2.0, SCALE))
+
+
+def test_small_lam_leaves_copies_and_large_lam_one_point():
+    x, seen = minimise(Y.clone(), at(0.002), 20, 1e-3, 1e-4)
+    assert copies(x, Y, apart(Y), SCALE)["copies"] == 1
+    assert seen["value"] <= 0.002 * np.log(40) + seen["gap"] + 1e-6
+    x, seen = minimise(Y.clone(), at(2.0), 40, 1e-4, 1e-6)
+    assert float(x.std(dim=0).max()) < 1e-3
+    variance = float(Y.double().var(dim=0, correction=0).sum()) / SCALE
+    assert seen["value"] == pytest.approx(variance, rel=1e-3) == seen["likelihood"]
+    assert seen["atoms"] == pytest.approx(40, rel=1e-3)
+
+
+@pytest.mark.parametrize("lam", [0.01, 0.1])
+def test_no_round_raises_the_cost_and_the_lower_bound_stays_below(lam):
+    course = []
+    start = gaussian_start(Y, lam, SCALE, torch.Generator().manual_seed(1))
+    _, seen = minimise(start, at(lam), 8, 1e-4, 1e-9, lambda k, value: course.append(value))
+    assert all(b <= a + 2e-4 * a for a, b in zip(course, course[1:], strict=False))
+    assert len(course) == seen["rounds"] + 1 == 9
+    assert seen["likelihood"] <= seen["value"] + seen["gap"] + 1e-6
+
+
+def test_a_particle_on_an_image_is_a_copy_and_one_between_two_is_none():
+    y = torch.tensor([[0.0, 0.0], [1.0, 0.0], [5.0, 0.0]])
+    assert torch.allclose(apart(y), torch.tensor([1.0, 1.0, 4.0]))
+    found = copies(torch.tensor([[0.1, 0.0], [0.5, 0.0], [4.0, 0.0]]), y, apart(y), 2.0)
+    assert found["copies"] == pytest.approx(2 / 3)
+    assert found["distance"] == pytest.approx((0.01 + 0.25 + 1) / 3 / 2)
+
+
+def test_tables_and_figure(tmp_path):
+    images = (255 * Y).round().to(torch.uint8).reshape(40, 1, 5).numpy()
+    np.savez(tmp_path / "train.npz", images=images, labels=np.zeros(40, dtype=np.int64))
+    settings = {"rounds": 2, "tol": 0.01, "gain": 0.01, "seed": 0}
+    tables = [tmp_path / f"{lam}.csv" for lam in (0.01, 0.2)]
+    for path in tables:
+        run_memorise.memorise(tmp_path / "train.npz", 30, float(path.stem), settings, path)
+    run_memorise.expected(tmp_path / "train.npz", [30], tmp_path / "bounds.csv")
+    rows = [row for path in tables for row in read_table(path)]
+    assert {(row["lam"], row["start"]) for row in rows} == {
+        (lam, s) for lam in ("0.01", "0.2") for s in ("data", "gaussian")
+    }
+    outputs = [str(tmp_path / f"figure.{kind}") for kind in ("svg", "pdf", "png")]
+    draw_memorise.draw(tables, tmp_path / "bounds.csv", outputs, "test")
+    assert all((tmp_path / f"figure.{kind}").stat().st_size > 1000 for kind in ("svg", "pdf", "png"))
