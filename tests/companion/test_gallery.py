@@ -77,7 +77,7 @@ def record():
 
 CLAIMS = [
     {"id": "A-x", "statement": "x < y & z.", "where": "abstract", "kind": "inequality", "verdict": "confirmed"}
-    | {"function": "otgrad.semidual.objective", "tests": ["tests/test_x.py::test_y"], "shown": "figures/one"}
+    | {"function": "otgrad.semidual.SemiDual.value", "tests": ["tests/test_x.py::test_y"], "shown": "figures/one"}
     | {"evidence": "1 test passed", "judged": "tests"},
     {"id": "B-y", "statement": "y.", "where": "abstract", "kind": "empirical", "verdict": "not tested"}
     | {

@@ -54,7 +54,7 @@ def test_it_is_made_of_tensors_arrays_or_a_law_and_stays_as_it_is(problem):
     made = SemiDual.of(target, None, 1, "euclidean")
     assert made == SemiDual(target, 1.0, Cost(1.0)) != made.at(0.5) == SemiDual(target, 0.5, Cost(1.0))
     nu = 3 * target.nu
-    for y, masses in ((target.y.numpy(), nu.tolist()), (target.y.clone().requires_grad_(), nu.requires_grad_())):
+    for y, masses in ((target.y.numpy(), nu.numpy()), (target.y.clone().requires_grad_(), nu.requires_grad_())):
         law = SemiDual.of(y, masses, 0.1).law
         assert torch.equal(law.y, target.y)
         torch.testing.assert_close(law.nu, target.nu, rtol=1e-15, atol=0)
