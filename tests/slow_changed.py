@@ -25,6 +25,7 @@ FOLDERS = [ROOT / name for name in ("code", *OPTIONS["pythonpath"])]
 EQUATIONS = ("tests/equations", "tests/instances.py")
 WORKFLOW = ("Snakefile", "code", "config", "paper", "profiles", "figures/reference", *EQUATIONS)
 ALWAYS = ("pyproject.toml", "requirements.lock", "tests/conftest.py", "code/otgrad/__init__.py")
+ALWAYS += ("code/companion/__init__.py", "code/companion/common/compiler.py")
 FIXTURES = re.compile(r"\b(finished|project|copy_project|run_snakemake)\b")
 
 

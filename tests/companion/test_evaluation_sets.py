@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from companion.scores.classifier import train_classifier
+from companion.scores.fixed import CONTROLS
 from companion.scores.scores import Judge
-from companion.scores.sets import CONTROLS, blur, choose_sets, controls, draw_rows
+from companion.scores.sets import blur, choose_sets, controls, draw_rows
 from otgrad.costs import Cost
 
 SHAPE = (12, 12)

@@ -13,6 +13,8 @@ KERNELS = {ROOT / "tests/companion/test_benchmarks.py", ROOT / "tests/library/te
 SHARDS, BROWSER = ROOT / "tests/library/test_sharding.py", ROOT / "tests/workflow/test_gallery_browser.py"
 PASS, OFFLINE = (ROOT / f"tests/companion/test_gpu_{name}.py" for name in ("pass", "offline"))
 KILLS, SLURM = ROOT / "tests/workflow/test_workflow_kills.py", ROOT / "tests/workflow/test_slurm.py"
+WHEEL, COMPILER = ROOT / "tests/workflow/test_wheel.py", ROOT / "tests/companion/test_compiler.py"
+ALL = {RUNS, KILLS, SLURM, BROWSER, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, WHEEL, COMPILER, *KERNELS}
 
 
 def touched_by(name):
@@ -28,20 +30,19 @@ def touched_by(name):
         ("code/companion/common/common.smk", {RUNS, KILLS, SLURM}),
         ("profiles/slurm/config.yaml", {RUNS, SLURM}),
         ("code/companion/persistence/planar.py", {RUNS, PASS, *KERNELS}),
-        ("code/otgrad/scale/streamed.py", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, *KERNELS}),
-        ("code/otgrad/kernels/cpu.cpp", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, *KERNELS}),
+        ("code/otgrad/scale/streamed.py", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, WHEEL, *KERNELS}),
+        ("code/otgrad/kernels/cpu.cpp", {RUNS, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, WHEEL, *KERNELS}),
+        ("code/examples/drop_in_loss.py", {RUNS, WHEEL}),
         ("docs/gpu.md", {OFFLINE}),
         ("code/companion/images/run_training.py", {RUNS, FAULTS}),
         ("tests/equations/test_duality.py", {RUNS, MUTANTS}),
         ("tests/instances.py", {RUNS, MUTANTS}),
         ("tests/library/test_streaming.py", {STREAMING}),
-        ("tests/workflow/conftest.py", {RUNS, KILLS, SLURM, BROWSER}),
+        ("tests/workflow/conftest.py", {RUNS, KILLS, SLURM, BROWSER, WHEEL}),
         ("code/companion/reader/gallery/page.html.j2", {RUNS, BROWSER}),
         ("tests/workflow/whole_runs.py", {RUNS, KILLS}),
-        (
-            "requirements.lock",
-            {RUNS, KILLS, SLURM, BROWSER, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, *KERNELS},
-        ),
+        ("requirements.lock", ALL),
+        ("code/companion/common/compiler.py", ALL),
     ],
 )
 def test_a_change_touches_what_can_see_it(name, tests):

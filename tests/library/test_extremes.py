@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+from instances import normal
 
 from otgrad import Cost, DiscreteMeasure, SemiDiscreteOT, SemiDual, solve_certified, solve_exact
 from otgrad.ctransform import assignment, c_transform, psi_step, x_grad
 from otgrad.solvers import block_ascent
+from otgrad.solvers.certificate import certify
 
 TWO = torch.tensor([[0.0], [1.0]])
 
@@ -129,3 +131,22 @@ def test_points_of_no_number_are_told_as_x(shape):
 def test_masses_of_another_dtype_are_told(dtype):
     with pytest.raises(ValueError, match="nu is torch.* on cpu: give float32 or float64 on cpu, like y"):
         DiscreteMeasure(torch.zeros(1, 2), torch.ones(1).to(dtype))
+
+
+@pytest.mark.parametrize("lam", [1e-30, 1e-12, 1e-8, 1e-6, 1e-4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_certificate_is_false_where_lam_is_lost_in_rounding(seed, dtype, lam):
+    problem = normal(12, 9, seed=seed, dtype=dtype)
+    x, psi, semidual = problem.x, problem.psi, SemiDual(DiscreteMeasure.from_atoms(problem.law.y + 0.5), lam, Cost())
+    exact = solve_exact(x, None, semidual)
+    best, slack = exact.value + exact.gap, 1e-5 * exact.value  # float32's rounding of costs up to 30
+    found = solve_certified(x, None, semidual, tol=1e-3)
+    assert exact.value - slack <= found.value + found.gap
+    assert found.converged
+    assert found.value <= best + slack
+    w = torch.full((12,), 1 / 12, dtype=dtype)
+    for start in (torch.zeros_like(psi), psi, exact.psi.to(dtype)):
+        bounds = certify(x, w, semidual, start)
+        assert bounds.value <= best + slack
+        assert exact.value - slack <= bounds.upper

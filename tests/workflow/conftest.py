@@ -1,7 +1,13 @@
+import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +28,47 @@ def snakemake(folder, *arguments, **extra):
     return subprocess.run(
         command, cwd=folder, env=environment(**extra), capture_output=True, text=True, timeout=1200, check=False
     )
+
+
+def forked(folder, *arguments, **extra):
+    """The same from a fork of this process, which loads Snakemake once: that takes longer than most dry runs."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # see common.smk
+    from snakemake import cli
+
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = os.fork()
+        if child == 0:
+            in_the_fork(lambda: cli.main(["--cores", "2", *arguments]), folder, environment(**extra), out, err)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        texts = [stream.seek(0) or stream.read() for stream in (out, err)]
+    return subprocess.CompletedProcess(arguments, status, *texts)
+
+
+def in_the_fork(main, folder, variables, out, err):
+    """Run a program with nothing of pytest around it, as if it had been started, and end."""
+    status = 1
+    try:
+        signal.alarm(1200)  # kills
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(variables)
+        for number, target in enumerate((os.open(os.devnull, os.O_RDONLY), out.fileno(), err.fileno())):
+            os.dup2(target, number)
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.modules["snakemake.shell"].STDOUT = None  # of its jobs: pytest's, since it was loaded there
+        logging.getLogger().handlers.clear()
+        warnings.resetwarnings()
+        main()
+    except SystemExit as end:  # as Python ends
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        sys.stderr.write(end.code if isinstance(end.code, str) else "")
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
 
 
 def copy_of_the_project(folder):
@@ -65,7 +112,7 @@ def copy_project():
 @pytest.fixture(scope="session")
 def run_snakemake():
     """Run Snakemake in a folder: (folder, *arguments, **environment) -> finished process."""
-    return snakemake
+    return forked
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import otgrad
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"  # what pip and uv call
+TOUCHED_BY = ("code/otgrad", "code/examples")
 # What only the workflow, its figures and its data need.
 ABSENT = ("snakemake", "yaml", "ot", "matplotlib", "sklearn", "pooch", "jsonschema", "h5py", "scipy", "pdoc")
 WITHOUT = f"""
@@ -122,12 +123,14 @@ def test_every_public_name_is_there_without_the_workflows_packages(installed):
     assert run(installed, USE_ALL_NAMES).split() == otgrad.__all__
 
 
+@pytest.mark.slow
 def test_the_drop_in_loss_runs(installed):
     printed = run(installed, RUN, ROOT / "code/examples/drop_in_loss.py", "--steps", "30")
     before, after, _ = (float(number) for number in re.findall(r": +([\d.]+)$", printed, re.MULTILINE))
     assert after < before
 
 
+@pytest.mark.slow
 def test_the_toy_runs_without_a_picture(installed, tmp_path):
     options = ("--steps", "50", "--pool", "100", "--no-picture", "--out", tmp_path / "out")
     printed = run(installed, RUN, ROOT / "code/examples/toy_2d.py", *options)

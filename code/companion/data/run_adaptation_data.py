@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from companion.common.files import replacing, write_json
 from companion.common.job import job
-from companion.data.adaptation_data import prepare_adaptation
 from companion.data.downloads import DownloadError
 from companion.data.images import load_part
 from companion.data.run_data import default_cache
@@ -43,7 +41,7 @@ def prepare(train_path, test_path, dataset_path, data_dir, cache_dir, arrays_pat
             reason = str(error)
         else:
             source = "data_dir" if data_dir else "download"
-            arrays = prepare_adaptation((load_part(train_path), load_part(test_path)), usps)
+            arrays = prepared((load_part(train_path), load_part(test_path)), usps)
     record = {
         "not_run": reason,
         "usps_source": source,
@@ -58,6 +56,16 @@ def prepare(train_path, test_path, dataset_path, data_dir, cache_dir, arrays_pat
     return record
 
 
+def prepared(mnist, usps):
+    """The same as `prepare_adaptation`, with one thread; torch is loaded only where there is something to resize."""
+    import torch
+
+    from companion.data.adaptation_data import prepare_adaptation
+
+    torch.set_num_threads(1)
+    return prepare_adaptation(mnist, usps)
+
+
 def not_mnist(record):
     """Say why the run's images are not MNIST's digits; None if they are."""
     # a user's file may be called mnist.npz
@@ -69,6 +77,5 @@ def not_mnist(record):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        torch.set_num_threads(1)
         chosen = (smk.input.train, smk.input.test, smk.input.record, smk.config["data_dir"], default_cache())
         prepare(*chosen, smk.output.arrays, smk.output.record)

@@ -23,13 +23,8 @@ rule examples:
         seed=SETTINGS.seed,
     message:
         "Run the three examples"
-    shell:  # one thread each: on a busy machine two wait for each other
-        "(export OMP_NUM_THREADS={threads}; "
-        + " && ".join(
-            f"{PYTHON} code/examples/{name}.py {{params.settings[{name}]}} --seed {{params.seed}} --out {{params.out}}"
-            for name in EXAMPLE_SETTINGS
-        )
-        + ") > {log} 2>&1"
+    script:
+        "run_examples.py"
 
 
 rule api:

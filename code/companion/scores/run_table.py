@@ -7,8 +7,7 @@ from companion.common.files import replacing, write_csv
 from companion.common.job import job
 from companion.common.readers import read_json
 from companion.common.statistics import Interval, interval
-from companion.scores.scores import DIVERGENCE_LAM
-from companion.scores.sets import CONTROLS
+from companion.scores.fixed import CONTROLS, DIVERGENCE_LAM
 
 # the tables to read: title, then score: (heading, format)
 BLOCKS = {

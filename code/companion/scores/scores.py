@@ -9,13 +9,11 @@ from torch import Tensor
 
 from companion.scores.classifier import Classifier, embed
 from companion.scores.features import class_scores, frechet_distance, neighbour_scores
+from companion.scores.fixed import DIVERGENCE_LAM
 from companion.scores.pixels import gradient_energy, memorisation, total_variance
 from companion.scores.transport import exact_w2, sinkhorn_divergence, transport_cost
 from otgrad.costs import Cost
 
-# ASSUME: in units of mean ||y||^2. On MNIST the divergence of 2,000 images puts real before blurred ones at 0.5, and
-# after them, as W2 does, at 0.2 and below; at 1 it hardly tells them apart.
-DIVERGENCE_LAM = 0.5
 COPY_CHECKS = 1000  # samples whose nearest images are looked for, among 10,000 and more
 
 

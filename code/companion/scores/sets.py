@@ -9,8 +9,6 @@ from torch import Tensor
 
 from companion.data.images import LEAST_SCORED
 
-CONTROLS = ("real", "blurred", "mean image", "half of the classes", "copies")
-
 
 @dataclass(frozen=True, eq=False)
 class Sets:

@@ -12,6 +12,7 @@ from otgrad.kernels.reference import row_tiles
 from otgrad.semidual import SemiDual, marginal_error
 
 TILE = 4096  # points or atoms taken to float64 at once
+LOST = 200  # of the values' rounding: at a smaller lam their differences over lam tell nothing
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def certify(x: Tensor, w: Tensor, semidual: SemiDual, psi: Tensor) -> Certified:
         <A 1, f> + <A^T 1, psi'> - lam (1 - e) log(1 - e) + r^T c s / e + lam e (KL(r / e | w) + KL(s / e | nu))
 
     with f = psi^{c,lam} and psi' = psi + lam log a. The transform f' of psi' yields the rows of A without the plan,
-    A 1 = w exp((f - f') / lam). F(psi') >= F(psi): psi' is a Sinkhorn step on some of the atoms.
+    A 1 = w exp((f - f') / lam). F(psi') >= F(psi): psi' is a Sinkhorn step on some of the atoms. Where lam is lost in
+    the rounding of f, the plan itself is taken.
 
     Args:
         x: points (m, d).
@@ -60,11 +62,25 @@ def certify(x: Tensor, w: Tensor, semidual: SemiDual, psi: Tensor) -> Certified:
     columns = torch.minimum(p, nu)
     upper = float(mass @ values.double() + columns @ lowered.double())
     lowered_values, grad = semidual.step(x, lowered, w)
-    rows = mass * ((values.double() - lowered_values.double()) / lam).clamp(max=0).exp()
+    if lost(lam, float(values.abs().max()), values.dtype):
+        rows = mass * _rows(x, semidual, psi, (nu / p).clamp(max=1))
+    else:
+        rows = mass * ((values.double() - lowered_values.double()) / lam).clamp(max=0).exp()
     r, s = mass - rows, nu - columns
     upper += _joined(x, mass, r, semidual, s) - float(r @ values.double())
     value = float(mass @ lowered_values.double() + nu @ lowered.double())
     return Certified(lowered, value, upper, marginal_error(grad))
+
+
+def lost(lam: float, size: float, dtype: torch.dtype) -> bool:
+    """Whether differences of numbers of this size, over lam, are rounding alone."""
+    return lam < LOST * torch.finfo(dtype).eps * size
+
+
+def _rows(x: Tensor, semidual: SemiDual, psi: Tensor, a: Tensor) -> Tensor:
+    """sum_j pi_j(x_i) a_j (m,), for a in [0, 1] (n,), float64."""
+    found = [semidual.assignment(x[t], psi).double() @ a for t in row_tiles(len(x), semidual.law.n)]
+    return torch.cat(found).clamp(max=1)
 
 
 def _joined(x: Tensor, w: Tensor, r: Tensor, semidual: SemiDual, s: Tensor) -> float:

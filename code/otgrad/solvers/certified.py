@@ -21,7 +21,7 @@ from otgrad.pairs import without_autocast
 from otgrad.semidual import SemiDual, marginal_error
 from otgrad.solvers.active_set import MARGINS_OF_LAM, ActiveSet
 from otgrad.solvers.block_ascent import BlockAscent, BlockRule, Pool, Watch
-from otgrad.solvers.certificate import Certified, certify
+from otgrad.solvers.certificate import Certified, certify, lost
 from otgrad.solvers.exact import solve_exact
 from otgrad.solvers.solution import Solution, size
 from otgrad.solvers.stochastic import cost_spread
@@ -144,6 +144,8 @@ def _ascend(ascent: BlockAscent, tol: float | None, max_passes: float) -> tuple[
     """Make passes until a certificate is good enough; one is made where the marginals last seen promise it."""
     ascent.first_pass(max_passes)
     bounds, polish_at = _Bounds(ascent.spread), 0.0
+    if tol is not None and lost(ascent.pool.semidual.lam, ascent.spread, ascent.psi.dtype):
+        _solve_small(ascent, bounds)
     gap_per_error = 0.5 * ascent.spread / size(ascent.value, ascent.spread)
     while True:
         error, late = marginal_error(ascent.grad), ascent.passes >= max_passes
@@ -189,7 +191,7 @@ def _polish(ascent: BlockAscent, bounds: _Bounds, tol: float, max_passes: float)
 
 
 def _solve_small(ascent: BlockAscent, bounds: _Bounds) -> None:
-    """Certify the exact solver's potential, where points and atoms are few."""
+    """Take the exact solver's potential and bounds, where points and atoms are few."""
     pool, sizes = ascent.pool, (len(ascent.pool.w), ascent.pool.semidual.law.n)
     if math.prod(sizes) > SMALL_PAIRS or min(sizes) > SMALL_SIDE:
         return
@@ -197,7 +199,8 @@ def _solve_small(ascent: BlockAscent, bounds: _Bounds) -> None:
         exact = solve_exact(pool.x, pool.w, pool.semidual)
     except RuntimeError:  # not solved either: what there is stands
         return
-    bounds.add(ascent, exact.psi.to(ascent.psi.dtype))
+    psi, upper = exact.psi.to(ascent.psi.dtype), exact.value + exact.gap
+    bounds.best, bounds.upper = Certified(psi, exact.value, upper, exact.marginal_error), upper
 
 
 def _uncertified(ascent: BlockAscent) -> Certified:
