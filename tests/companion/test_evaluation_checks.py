@@ -63,11 +63,11 @@ def test_scores_that_tell_the_controls_apart_pass(write, tmp_path):
 
 def test_scores_are_compared_with_the_kept_ranges(write, tmp_path):
     kept = update_references.score_ranges(write(SETS))
-    assert kept["ot-mlp-lam0"] == {"fid": [161.7, 300.3], "recall": [0, 0.27]}
+    assert kept["ot-mlp-lam0"] == {"fid": [105.0, 508.2], "recall": [0, 0.27]}
     path = tmp_path / "scores-laptop-mnist.json"
     path.write_text(json.dumps({"data_sha256": {"train": "abc"}, "ranges": kept}))
     assert {row.verdict for row in rows_of(write, tmp_path, SETS)} == {"pass"}
-    off = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 301}}
+    off = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 509}}
     failed = [row.claim for row in rows_of(write, tmp_path, off) if row.verdict == "fail"]
     assert failed == ["ot-mlp-lam0: Fréchet distance"]
     path.write_text(json.dumps({"data_sha256": {"train": "other"}, "ranges": kept}))

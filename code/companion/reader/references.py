@@ -86,7 +86,10 @@ def score_ranges(table_path):
     for name, scores in read_scores(table_path).items():
         if scores["generator"] and not math.isnan(scores["fid"]):
             fid, recall = scores["fid"], scores["recall"]
-            low_high = {"fid": (fid / FID_FACTOR, fid * FID_FACTOR), "recall": (max(recall - 0.15, 0), min(recall + 0.15, 1))}
+            low_high = {
+                "fid": (fid / FID_FACTOR, fid * FID_FACTOR),
+                "recall": (max(recall - 0.15, 0), min(recall + 0.15, 1)),
+            }
             found[name] = {key: [float(f"{value:.4g}") for value in pair] for key, pair in low_high.items()}
     return found
 
