@@ -110,7 +110,8 @@ def autograd_psi_step(x, target, psi, lam, cost, weights=None):
 
 def use_autograd(training: Training) -> None:
     """Put autograd in the kernels' place, in this process, on float32 atoms."""
-    ctransform.psi_step, ctransform.c_transform_fixed_psi = autograd_psi_step, ctransform.c_transform
+    ctransform.psi_step = autograd_psi_step
+    ctransform.c_transform_fixed_psi = lambda *given: ctransform.c_transform(*given[:5])  # y and nu are the law's
     semidual = training.task.semidual
     semidual = replace(semidual, law=DiscreteMeasure.from_atoms(semidual.law.points))
     training.task = replace(training.task, semidual=semidual)
