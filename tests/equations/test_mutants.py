@@ -255,8 +255,8 @@ MUTANTS = [
     Mutant(
         "W1-FE: Euler targets left in the graph",
         "companion/algorithms/w1fe.py",
-        "        with torch.no_grad():\n            y = generator(z)\n        v = potential",
-        "        with torch.enable_grad():\n            y = generator(z)\n        v = potential",
+        "            y = generator(z).detach()  # of free particles it is the parameter itself\n        v = potential",
+        "            pass\n        y = generator(z)\n        v = potential",
         ("euler_is_wgan",),
     ),
     Mutant(
