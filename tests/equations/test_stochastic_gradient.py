@@ -20,7 +20,7 @@ from otgrad.gradient import theta_gradient_explicit
 from otgrad.solvers.stochastic import AsgdState, StepRule, asgd_round
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=20)
-BATCHES = 500
+BATCHES = 1000
 POOL, ATOMS = 30, 8
 LAMS = (0.05, 0.5, 5.0)
 
@@ -86,8 +86,8 @@ def test_its_variance_is_that_of_one_sample_over_the_batch_size(lam):
     one = torch.stack([problem.gradient(z[None]) for z in problem.z]).var(0, correction=0)
     for batch_size in (1, 16):
         _, variance = at_psi_star(lam, batch_size)
-        # a variance estimated from 500 draws of kurtosis up to 6 is off by sqrt(5 / 500) = 10%: three times that
-        torch.testing.assert_close(variance * batch_size, one, rtol=0.3, atol=0)
+        # a variance estimated from 1,000 draws of kurtosis up to 6 is off by sqrt(5 / 1000) = 7%: three times that
+        torch.testing.assert_close(variance * batch_size, one, rtol=0.2, atol=0)
 
 
 def test_the_segments_variance_has_its_closed_form_for_every_psi_and_lam():
