@@ -129,7 +129,12 @@ BY_NAME = [
         for study, arms in EULER_ARMS.items()
     ],
 ]
-ALIKE = {"pilot": "figure2", "memorise": "shrinkage", "euler": "planar", "euler_authors": "planar"}  # figure: whose caption it has
+ALIKE = {
+    "pilot": "figure2",
+    "memorise": "shrinkage",
+    "euler": "planar",
+    "euler_authors": "planar",
+}  # figure: whose caption it has
 
 for _name, _paper, _script, _inputs, _params in [*DRAWN, *BY_NAME]:
 

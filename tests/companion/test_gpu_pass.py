@@ -246,9 +246,10 @@ def test_what_was_packed_is_what_the_pass_reads(tmp_path):
 
 def test_the_wheels_lack_nothing_that_the_pass_and_the_kernels_tests_need():
     """Nothing can be fetched where they are installed, one by one."""
-    here = {"torch", "triton", "numpy", *(canonicalize_name(wheel.partition("==")[0]) for wheel in gpu_data.WHEELS)}
+    wheels = {canonicalize_name(wheel.partition("==")[0]) for wheel in (*gpu_data.WHEELS, *gpu_data.COMPILED)}
+    here = {"torch", "triton", "numpy", *wheels}
     target = {"extra": "", "sys_platform": "linux", "platform_system": "Linux", "python_version": "3.12"}
-    for name in ("tqdm", "filelock", "pytest", "pytest-xdist", "execnet", "packaging", "pluggy", "pygments"):
+    for name in ("pyyaml", "tqdm", "filelock", "pytest", "pytest-xdist", "execnet", "packaging", "pluggy", "pygments"):
         assert name in here
         needs = [Requirement(text) for text in requires(name) or []]
         needs = [need.name for need in needs if need.marker is None or need.marker.evaluate(target)]
