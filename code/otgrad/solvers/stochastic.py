@@ -2,13 +2,15 @@
 
 With g = nu - p the batch's psi-gradient, p its marginal, b the batch size and S the spread of the cost:
 
-    scaled    psi_j += c max(lam / nu_j, 0.3 S sqrt(min(b, 1 / nu_j) / nu_j)) g_j / k^power
+    scaled    psi_j += c max(lam / m_j, 0.3 S sqrt(min(b, 1 / m_j) / m_j)) g_j / k^power,   m_j = max(nu_j, 1 / n)
     sinkhorn  psi_j -= lam log(1 + eta_k (p_j / nu_j - 1)),   eta_k = c / (1 + k)^power   (online Sinkhorn)
     plain     psi_j += c g_j / k^power,                       power = 0: the authors' constant step
 
 `scaled` is a gradient step preconditioned by the weights. Its first length is the inverse curvature: F bends in psi_j
 by at most nu_j / lam; with uniform nu it is the step n lam. At lam = 0, or lam too small for the curvature to matter,
 the second takes over: S is how far psi has to go, and sqrt(nu_j / b) the noise of g_j when rows fall on one atom.
+An atom lighter than the mean moves as one of the mean mass does: by its own mass, one point drawn beside it would move
+psi_j by c lam / (b nu_j), and masses like u^4 ended a relative gap of 1e-3 away instead of 1e-5.
 c = 1 was within a factor 2 of the best of {0.3, 1, 3} on two atoms, 60 random atoms of unequal mass, and MNIST.
 """
 
@@ -175,6 +177,7 @@ def _increment(grad: Tensor, semidual: SemiDual, rule: StepRule, state: AsgdStat
         return rule.c / state.k**rule.power * grad
     lam, per_mass = semidual.lam, semidual.law.per_mass
     if rule.kind == "scaled":
+        per_mass = per_mass.clamp(max=semidual.law.positive.size)
         noise_step = SPREAD_FRACTION * state.spread * (per_mass.clamp(max=b) * per_mass).sqrt()
         return rule.c / state.k**rule.power * torch.maximum(lam * per_mass, noise_step) * grad
     excess = -grad * per_mass  # p_j / nu_j - 1
