@@ -39,6 +39,11 @@ include: "code/benchmarks/rules.smk"
 include: "code/companion/reader/targets.smk"
 
 
+onstart:
+    if workflow.is_main_process and workflow.local_exec:
+        serve()
+
+
 # No output: prints its summary on every call, and fails if the verification does.
 rule all:
     default_target: True

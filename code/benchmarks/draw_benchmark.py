@@ -4,6 +4,8 @@ Top: one psi-step against n and b, with the quartiles, over the faster of the fl
 Middle and bottom: solvers on a fixed source and on a small pool, one panel per lam; training by all schedules.
 """
 
+from companion.common.job import job
+
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,7 +13,6 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_table
 
 OURS = {"otgrad", "otgrad fixed source", "otgrad fixed source, certified", "otgrad estimator"}

@@ -1,5 +1,1 @@
 """The reproduction of both papers: a folder per study. It imports the library otgrad and is never imported by it."""
-
-from companion.common import compiler
-
-compiler.leave_out()

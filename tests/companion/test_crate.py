@@ -1,5 +1,7 @@
 """The research object of a small run made up here, read back with the library that others would read it with."""
 
+from companion.common.job import job
+
 import json
 import os
 import shutil
@@ -13,7 +15,6 @@ import numpy as np
 import pytest
 from rocrate.rocrate import ROCrate
 
-from companion.common.job import job
 from companion.reader import crate, packing
 
 ROOT = Path(__file__).parents[2]

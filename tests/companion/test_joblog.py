@@ -1,7 +1,8 @@
+from companion.common.job import job
+
 import pytest
 
 from companion.algorithms.runs import RunError
-from companion.common.job import job
 from companion.common.settings import ConfigError
 from companion.data.images import DataError
 

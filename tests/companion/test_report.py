@@ -1,5 +1,7 @@
 """The report: its numbers are those of the results, and it can be typeset whatever was found."""
 
+from companion.common.job import job
+
 import io
 import json
 import math
@@ -11,7 +13,6 @@ import numpy as np
 import pytest
 
 from companion.common.files import write_csv, write_json
-from companion.common.job import job
 from companion.reader import report, report_numbers, report_results, report_text
 from companion.reader.claims_map import read_map
 

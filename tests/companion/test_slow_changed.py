@@ -13,8 +13,8 @@ KERNELS = {ROOT / "tests/companion/test_benchmarks.py", ROOT / "tests/library/te
 SHARDS, BROWSER = ROOT / "tests/library/test_sharding.py", ROOT / "tests/workflow/test_gallery_browser.py"
 PASS, OFFLINE = (ROOT / f"tests/companion/test_gpu_{name}.py" for name in ("pass", "offline"))
 KILLS, SLURM = ROOT / "tests/workflow/test_workflow_kills.py", ROOT / "tests/workflow/test_slurm.py"
-WHEEL, COMPILER = ROOT / "tests/workflow/test_wheel.py", ROOT / "tests/companion/test_compiler.py"
-ALL = {RUNS, KILLS, SLURM, BROWSER, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, WHEEL, COMPILER, *KERNELS}
+WHEEL = ROOT / "tests/workflow/test_wheel.py"
+ALL = {RUNS, KILLS, SLURM, BROWSER, MUTANTS, FAULTS, STREAMING, SHARDS, PASS, OFFLINE, WHEEL, *KERNELS}
 
 
 def touched_by(name):
@@ -42,7 +42,7 @@ def touched_by(name):
         ("code/companion/reader/gallery/page.html.j2", {RUNS, BROWSER}),
         ("tests/workflow/whole_runs.py", {RUNS, KILLS}),
         ("requirements.lock", ALL),
-        ("code/companion/common/compiler.py", ALL),
+        ("code/companion/common/forks.py", {RUNS, FAULTS, MUTANTS, BROWSER, PASS, *KERNELS}),
     ],
 )
 def test_a_change_touches_what_can_see_it(name, tests):

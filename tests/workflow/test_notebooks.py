@@ -1,5 +1,7 @@
 """The notebooks' sources, and how one is executed."""
 
+from companion.common.job import job
+
 import ast
 import re
 from pathlib import Path
@@ -8,7 +10,6 @@ import jupytext
 import nbformat
 import pytest
 
-from companion.common.job import job
 from companion.reader.run_notebook import read, run
 
 ROOT = Path(__file__).parents[2]

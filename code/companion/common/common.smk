@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from companion.data.datasets import too_few_to_score
+from companion.common.forks import serve
 from companion.common.places import digest, place_of_images, tag, wanted_images
 from companion.algorithms.runs import OTConfig
 from companion.common.schema import ConfigError, read_config, read_studies

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from companion.common import forks
+
+forks.hand_over()  # scripts import this first: what they load besides takes longer than many of them
+
 _EXPECTED = (
     *("ConfigError", "DataError", "DownloadError", "DeviceError", "RunError", "ProcessLost"),
     *("FloatingPointError", "OSError", "MemoryError"),
@@ -29,6 +33,7 @@ def job(name: str, log: str | Path) -> Iterator[None]:
     Raises:
         SystemExit: for bad data, a run that cannot start, a number that is not finite, a full disk, out of memory.
     """
+    forks.learn()
     log = Path(log)
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()

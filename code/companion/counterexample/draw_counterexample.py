@@ -1,11 +1,12 @@
 """Around Figure 1: which solver settings oscillate, the instance with spread mass, and lam against the step."""
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_table
 from companion.counterexample.verdicts import NEAR, TAIL
 

@@ -1,10 +1,11 @@
 """Figure 1: theta_k of Algorithm 1 on the counterexample of Proposition 1, plain cost beside entropic cost."""
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_table
 
 Y1, Y2, THETA_STAR = (0.0, 1.0), (0.0, 0.0), (0.0, 0.5)

@@ -1,10 +1,11 @@
 """Why the plain gradient fails and the entropic one does not: six panels, lines closed forms, dots computed."""
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_table
 
 TITLE = {"fontsize": 8, "loc": "left"}

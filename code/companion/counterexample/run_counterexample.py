@@ -8,10 +8,11 @@ steps     lam against the step on theta, constant and decreasing
 Each function is told everything by its arguments, explained in settings.yaml, and writes one CSV, whole or not at all.
 """
 
+from companion.common.job import job
+
 import torch
 
 from companion.common.files import write_csv
-from companion.common.job import job
 from companion.counterexample.descent import INSTANCES, decreasing, dirac, run, run_exact
 from companion.counterexample.lockstep import Setting, run_all
 from companion.counterexample.verdicts import NEAR, TAIL

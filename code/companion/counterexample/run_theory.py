@@ -11,12 +11,13 @@ modulus      the modulus of continuity of the dilation's gradient against lam
 Each of these functions is told everything by its arguments, explained in settings.yaml, and returns a header and rows.
 """
 
+from companion.common.job import job
+
 import math
 
 import torch
 
 from companion.common.files import write_csv
-from companion.common.job import job
 from companion.counterexample import theory
 from companion.counterexample.descent import (
     INSTANCES,

@@ -1,10 +1,11 @@
 """The comparison with POT: our potentials against POT's, and how fast the solvers approach the optimum."""
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_json, read_table
 
 SHOWN = "images"  # the instance whose convergence is drawn

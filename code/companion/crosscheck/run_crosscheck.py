@@ -1,10 +1,11 @@
 """Compare our solvers with POT on three small instances and on a generator's samples: table, potentials, trace."""
 
+from companion.common.job import job
+
 import numpy as np
 import torch
 
 from companion.common.files import write_csv
-from companion.common.job import job
 from companion.crosscheck.comparison import compare
 from companion.crosscheck.instances import image_instance, small_instances
 

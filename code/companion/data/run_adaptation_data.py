@@ -1,5 +1,7 @@
 """Prepare MNIST and USPS for the adaptation between them: one .npz and the record of what it holds, or of why not."""
 
+from companion.common.job import job
+
 import hashlib
 import json
 import sys
@@ -8,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from companion.common.files import replacing, write_json
-from companion.common.job import job
 from companion.data.downloads import DownloadError
 from companion.data.images import load_part
 from companion.data.run_data import default_cache

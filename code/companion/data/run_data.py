@@ -1,5 +1,7 @@
 """Prepare the images of the experiments: train.npz, test.npz and the record of what they are."""
 
+from companion.common.job import job
+
 import os
 import sys
 from pathlib import Path
@@ -7,7 +9,6 @@ from pathlib import Path
 import pooch
 
 from companion.common.files import write_json
-from companion.common.job import job
 from companion.data.datasets import resolve_dataset
 from companion.data.images import save_npz_atomic
 

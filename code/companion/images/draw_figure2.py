@@ -1,10 +1,11 @@
 """Figure 2: random samples of the generators learned by Algorithm 1, one panel per lam."""
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_table
 
 GRID = 8  # rows and columns of samples in a panel

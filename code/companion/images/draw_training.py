@@ -3,11 +3,12 @@
 The last row of a log is taken after further steps on psi alone: a dot, not joined to the line.
 """
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_table
 
 PANELS = {  # column of log.csv: panel's title, scale

@@ -6,6 +6,8 @@ With the atoms dealt out among four processes, same options:
 torchrun --nproc-per-node 4 code/companion/images/run_training.py
 """
 
+from companion.common.job import job
+
 import argparse
 import json
 import os
@@ -22,7 +24,6 @@ from companion.algorithms.networks import LATENT_DIM
 from companion.algorithms.runs import OTConfig, run_record
 from companion.common.devices import own_device
 from companion.common.files import replacing, write_csv, write_json
-from companion.common.job import job
 from companion.common.progress import Progress
 from otgrad.kernels.dispatch import choice
 from otgrad.measures import Uniform

@@ -1,10 +1,11 @@
 """Domain adaptation: accuracy against outer steps and generator updates, and what becomes of an image."""
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_json
 
 METHODS = {"w1fe": ("W1-FE", "-"), "wgan": ("WGAN", (0, (3, 1.2)))}

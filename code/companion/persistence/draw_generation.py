@@ -1,10 +1,11 @@
 """Generated images: exact W1 against outer steps and seconds, diversity, and a row of samples per method."""
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_json
 
 METHODS = {"w1fe": ("W1-FE", style.BLUE), "wgan": ("WGAN", style.ORANGE), "ot": ("Algorithm 1", style.GREEN)}

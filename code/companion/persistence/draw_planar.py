@@ -1,12 +1,13 @@
 """Paper B in 2-D: W1 against steps, updates and time; samples and potentials over time."""
 
+from companion.common.job import job
+
 import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_json
 from companion.persistence.summary import LEVELS
 

@@ -1,5 +1,7 @@
 """Train one arm of the domain adaptation on its paired seeds, measuring accuracy as it goes."""
 
+from companion.common.job import job
+
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,6 @@ import torch
 from companion.algorithms.runs import run_record
 from companion.common.devices import own_device
 from companion.common.files import replacing, write_json
-from companion.common.job import job
 from companion.common.readers import read_json
 from companion.common.seed_tables import follow_seeds, write_seed_tables
 from companion.persistence.adaptation import AdaptationRun, Domains

@@ -1,5 +1,7 @@
 """Train one arm of the 2-D experiment on its paired seeds, measuring exact W1 as it goes."""
 
+from companion.common.job import job
+
 import math
 from pathlib import Path
 
@@ -9,7 +11,6 @@ import torch
 from companion.algorithms.runs import run_record
 from companion.common.devices import own_device
 from companion.common.files import replacing, write_json
-from companion.common.job import job
 from companion.common.seed_tables import follow_seeds, write_seed_tables
 from companion.persistence.arms import PlanarConfig
 from companion.persistence.planar import EVAL_POINTS, LAWS, PlanarRun, sampling_floor

@@ -1,10 +1,11 @@
 """Summarise the 2-D experiment: one row per arm, as CSV and as a table to read."""
 
+from companion.common.job import job
+
 import math
 from pathlib import Path
 
 from companion.common.files import replacing, write_csv
-from companion.common.job import job
 from companion.common.readers import read_json
 from companion.persistence.summary import FLAT, LEVELS, summary
 from companion.persistence.verdicts import judged

@@ -1,5 +1,7 @@
 """Write the pages of the package's API from its docstrings, with pdoc; they need no network."""
 
+from companion.common.job import job
+
 import pkgutil
 import shutil
 import warnings
@@ -10,7 +12,6 @@ from tempfile import TemporaryDirectory
 import pdoc
 
 import otgrad
-from companion.common.job import job
 
 
 def write_pages(output):

@@ -1,9 +1,10 @@
 """Claims: do the papers' statements hold here? Every study says so of its own, in its verdicts.py; never a failure."""
 
+from companion.common.job import job
+
 from pathlib import Path
 
 from companion.common.files import write_json
-from companion.common.job import job
 from companion.counterexample import verdicts as counterexample
 from companion.images import verdicts as images
 from companion.persistence import verdicts as persistence

@@ -1,10 +1,10 @@
 """Remove what the workflow made, but not what would take work to have again: checkpoints of unfinished training."""
 
+from companion.common.job import job
+
 import shutil
 import sys
 from pathlib import Path
-
-from companion.common.job import job
 
 MADE = ("results", "figures/*.svg", "figures/*.pdf", "figures/*.png", "paper/report.pdf")
 KEPT = "kept: checkpoints/ (unfinished training), figures/reference/, downloaded data; all jobs will run again"

@@ -5,6 +5,8 @@ and one for every figure, from its tables by its script. Images that others publ
 same files give the same bytes.
 """
 
+from companion.common.job import job
+
 import subprocess
 import tempfile
 from fnmatch import fnmatch
@@ -15,7 +17,6 @@ from rocrate.model import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from companion.common.files import replacing
-from companion.common.job import job
 from companion.common.readers import read_json, sha256
 from companion.reader.packing import commit_time, pack, shown
 

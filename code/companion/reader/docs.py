@@ -5,11 +5,12 @@ A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`, a num
 rules `references` and `times` or an edit of figures/reference/measured/.
 """
 
+from companion.common.job import job
+
 import re
 from pathlib import Path
 
 from companion.common.files import replacing
-from companion.common.job import job
 from companion.reader import docs_speed as speed
 from companion.reader import docs_tables as tables
 

@@ -4,6 +4,8 @@ Layers, order and heights follow Sugiyama's scheme: edges that a longer path imp
 column gets a place in it, and neighbours pull each other to the same height.
 """
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
@@ -12,7 +14,6 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_json
 
 KINDS = {  # where a rule writes, the first that fits -> its kind

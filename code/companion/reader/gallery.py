@@ -4,6 +4,8 @@ The page asks for nothing beyond itself: figures and small tables are inside it.
 alone, and only to those that exist.
 """
 
+from companion.common.job import job
+
 import base64
 import os
 from pathlib import Path
@@ -13,7 +15,6 @@ import jinja2
 import numpy as np
 
 from companion.common.files import replacing
-from companion.common.job import job
 from companion.common.readers import at_papers_scale, read_json, read_table
 from companion.reader.claims_map import function_file
 from companion.reader.summary import VERDICTS, duration

@@ -3,6 +3,8 @@
 The report, the gallery and the research object all read provenance.json and nothing else of Snakemake's.
 """
 
+from companion.common.job import job
+
 import csv
 import json
 import os
@@ -14,7 +16,6 @@ from pathlib import Path
 
 from companion.algorithms.runs import git_commit, versions
 from companion.common.files import write_json
-from companion.common.job import job
 from companion.common.readers import read_json, sha256
 
 UNLISTED = (".py", ".smk")  # code among a rule's inputs: the script's hash and the commit stand for it

@@ -4,6 +4,8 @@ Not part of `all`: it writes tracked files. Call it by name, after runs with sev
 writes the tables of README.md and docs/ anew.
 """
 
+from companion.common.job import job
+
 import math
 from pathlib import Path
 
@@ -11,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from companion.common.files import replacing, write_json
-from companion.common.job import job
 from companion.common.readers import read_json, read_table, run_summary
 from companion.persistence.verdicts import PLANAR_SETTINGS
 from companion.scores.verdicts import read_scores

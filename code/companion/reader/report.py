@@ -1,12 +1,13 @@
 """Typeset the report: paper/report.typ with the numbers of report.json and the figures, as one accessible PDF."""
 
+from companion.common.job import job
+
 from pathlib import Path
 
 import matplotlib
 import typst
 
 from companion.common.files import replacing
-from companion.common.job import job
 
 TIMESTAMP = 0  # the same sources give the same bytes
 STANDARD = "ua-1"  # tagged, with words for every picture: the compiler refuses what a screen reader could not read

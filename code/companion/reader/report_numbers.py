@@ -3,10 +3,11 @@
 Numbers become strings here, so that the report's sources only place them; none is computed there, none is typed there.
 """
 
+from companion.common.job import job
+
 from pathlib import Path
 
 from companion.common.files import write_json
-from companion.common.job import job
 from companion.common.readers import at_papers_scale, read_json
 from companion.reader import report_results as results
 from companion.reader.report_scores import scores

@@ -1,5 +1,7 @@
 """Run the examples as a reader would call them, one after the other in one process, which loads torch once."""
 
+from companion.common.job import job
+
 import io
 import runpy
 import sys
@@ -8,8 +10,6 @@ from pathlib import Path
 
 import torch
 from matplotlib import rc_context
-
-from companion.common.job import job
 
 
 def run(settings, seed, out):

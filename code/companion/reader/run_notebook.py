@@ -3,6 +3,8 @@
 The same notebook on the same results gives the same bytes.
 """
 
+from companion.common.job import job
+
 import json
 import os
 import re
@@ -23,7 +25,6 @@ from nbconvert import HTMLExporter
 
 from companion.algorithms.runs import RunError
 from companion.common.files import replacing
-from companion.common.job import job
 
 MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 STOWED = re.compile(r"FORMULA(\d+)X(?=([^<>]*>)?)")  # the second group: within a tag, as a heading's id has its words

@@ -1,10 +1,11 @@
 """Keep how long every job of this run took, for the expected time that the next run is told. Writes a tracked file."""
 
+from companion.common.job import job
+
 import json
 from pathlib import Path
 
 from companion.common.files import write_json
-from companion.common.job import job
 from companion.reader.provenance import seconds
 
 

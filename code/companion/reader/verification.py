@@ -4,12 +4,13 @@ Every study compares what a run produced with closed forms, with POT and with re
 row passes, fails or is skipped with a reason. (Whether the paper's sentences hold is asked in claims.py.)
 """
 
+from companion.common.job import job
+
 from dataclasses import asdict
 from pathlib import Path
 
 from companion.common.checks import row
 from companion.common.files import replacing, write_json
-from companion.common.job import job
 from companion.common.readers import read_json, sha256
 from companion.counterexample import verdicts as counterexample
 from companion.crosscheck import verdicts as crosscheck

@@ -1,12 +1,13 @@
 """Do generators copy, and what lies between two samples? A panel of pictures for every run."""
 
+from companion.common.job import job
+
 import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 
 LOOK = {"gap": 0.15, "cmap": "gray_r", "vmin": 0, "vmax": 1}
 FEW = 8  # panels up to which there are two in a row, else three

@@ -1,12 +1,13 @@
 """What lam trades: fidelity, precision and recall of the samples against smoothing; below, samples for every lam."""
 
+from companion.common.job import job
+
 import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_json
 from companion.scores.verdicts import read_scores
 

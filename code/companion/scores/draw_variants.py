@@ -1,5 +1,7 @@
 """Algorithm 1 for every lam and its variants: scores and seconds in a row each, with samples at its right."""
 
+from companion.common.job import job
+
 import textwrap
 
 import matplotlib.pyplot as plt
@@ -7,7 +9,6 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_json, read_table
 from companion.scores.verdicts import BEATEN, read_scores
 

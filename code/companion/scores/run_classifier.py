@@ -1,5 +1,7 @@
 """Train the classifier whose features samples are judged in; say so plainly where the images have no labels."""
 
+from companion.common.job import job
+
 import math
 import sys
 import time
@@ -8,7 +10,6 @@ from pathlib import Path
 import torch
 
 from companion.common.files import replacing, write_json
-from companion.common.job import job
 from companion.common.progress import Progress
 from companion.data.images import load_part
 from companion.scores.classifier import BATCH, accuracy, to_state, train_classifier

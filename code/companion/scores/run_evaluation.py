@@ -1,5 +1,7 @@
 """Judge the samples of one trained run, and take pictures of them, or judge the control sets: scores as JSON."""
 
+from companion.common.job import job
+
 import math
 import time
 from dataclasses import dataclass
@@ -10,7 +12,6 @@ import torch
 from companion.algorithms.algorithm1 import sample_images
 from companion.algorithms.networks import LATENT_DIM
 from companion.common.files import write_json
-from companion.common.job import job
 from companion.common.readers import read_json, read_table
 from companion.data.images import DataError, load_part
 from companion.scores.classifier import from_state

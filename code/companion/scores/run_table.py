@@ -1,10 +1,11 @@
 """Gather the scores of all runs and of the control sets: one row each, with 95% intervals, as CSV and to read."""
 
+from companion.common.job import job
+
 import math
 from pathlib import Path
 
 from companion.common.files import replacing, write_csv
-from companion.common.job import job
 from companion.common.readers import read_json
 from companion.common.statistics import Interval, interval
 from companion.scores.fixed import CONTROLS, DIVERGENCE_LAM

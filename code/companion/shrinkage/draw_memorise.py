@@ -3,11 +3,12 @@
 A column of panels for each number of images n.
 """
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_table
 
 LOOKS = {"data": ("o", style.BLUE, "from the data"), "gaussian": ("s", style.RED, "from the best Gaussian")}

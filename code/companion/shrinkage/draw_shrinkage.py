@@ -4,11 +4,12 @@ Top: the variance along the principal axes of the data, its total against lam, t
 at lam = 0 and 0.01 by the number of inner steps, with and without averaging.
 """
 
+from companion.common.job import job
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from companion.common import style
-from companion.common.job import job
 from companion.common.readers import read_table
 
 PANELS = {  # column of stability.csv: title, scale

@@ -1,11 +1,12 @@
 """Free particles at the optimum of the generators' objective, for lam from 0 on: do they copy the data, or blur?"""
 
+from companion.common.job import job
+
 from pathlib import Path
 
 import torch
 
 from companion.common.files import write_csv
-from companion.common.job import job
 from companion.data.images import load_part
 from companion.shrinkage import spectrum as shrinkage
 from companion.shrinkage.bounds import copying_bound, copying_threshold

@@ -1,5 +1,7 @@
 """Write what lam took from the generators, beside closed forms; and how Algorithm 1 fares with other inner loops."""
 
+from companion.common.job import job
+
 from pathlib import Path
 
 import torch
@@ -7,7 +9,6 @@ import torch
 from companion.algorithms.algorithm1 import sample_images
 from companion.algorithms.networks import LATENT_DIM
 from companion.common.files import write_csv
-from companion.common.job import job
 from companion.common.readers import read_json, read_table
 from companion.common.schema import read_yaml
 from companion.data.images import load_part
