@@ -97,7 +97,7 @@ FIGURES = {
     name: [path for key, paths in inputs.items() if key not in NO_TABLES for path in listed(paths)]
     for name, _, _, inputs, _ in DRAWN
 }
-# Called by name alone: Figure 2 over more lam, free particles, paper B's plane at its authors' Euler step.
+# Called by name alone: Figure 2 over more lam, free particles, paper B on paired seeds.
 BY_NAME = [
     (
         "pilot",
@@ -128,12 +128,24 @@ BY_NAME = [
         )
         for study, arms in EULER_ARMS.items()
     ],
+    (
+        "adaptation_paired",
+        "Paper B",
+        "persistence/draw_adaptation.py",
+        each(
+            rules.train_adaptation_paired.output,
+            {"records": "record", "logs": "log", "samples": "samples"},
+            arm=PAIRED_ARMS,
+        ),
+        {"preset": "adaptation_paired"},
+    ),
 ]
 ALIKE = {
     "pilot": "figure2",
     "memorise": "shrinkage",
     "euler": "planar",
     "euler_authors": "planar",
+    "adaptation_paired": "adaptation",
 }  # figure: whose caption it has
 
 for _name, _paper, _script, _inputs, _params in [*DRAWN, *BY_NAME]:

@@ -3,16 +3,24 @@
 import importlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from companion.algorithms.runs import RunError
+from companion.common.readers import read_table
+from companion.data.adaptation_data import prepare_adaptation
+from companion.data.mnist import load_mnist, locate_mnist
+from companion.data.usps import load_usps
+from companion.persistence import adaptation
 from companion.persistence.adaptation import AdaptationRun, Domains
-from companion.persistence.arms import AdaptationConfig
+from companion.persistence.arms import DIRECTIONS, AdaptationConfig
 from companion.persistence.experiments import rows_of
 from companion.scores.distances import nearest_neighbour_accuracy
 
+DATA = Path(__file__).resolve().parents[3] / "shared/data"
 CONFIG = AdaptationConfig(persistence=2, outer_steps=5, measure_every=2, batch_size=8, critic_steps=2)
 NOT_RUN = "no USPS $here$ <data_dir>; " + "put it there " * 12
 
@@ -74,9 +82,68 @@ def test_rows_are_drawn_from_all_rows_by_the_generator_given():
 def test_the_first_row_is_the_accuracy_without_adaptation(domains):
     raw = nearest_neighbour_accuracy(domains.source, domains.source_labels, domains.target_test, domains.target_labels)
     training = AdaptationRun(CONFIG, domains, 0)
-    expected = {"step": 0, "generator_updates": 0, "gradients": 0, "accuracy": raw}
+    expected = {"step": 0, "generator_updates": 0, "gradients": 0, "accuracy": raw, "drawn": raw}
     assert training.measure() == expected
     assert float((training.adapted() - domains.source).abs().max()) < 0.02
+
+
+def test_the_authors_images_are_drawn_anew_at_every_look(domains, monkeypatch):
+    monkeypatch.setattr(adaptation, "AUTHORS_TEST", 10)
+    target = domains.target_test.clone()
+    target[:15] = domains.source[:15]  # found
+    labels = torch.cat([domains.source_labels[:15], torch.full((15,), 11)])  # the others are of no class
+    training = AdaptationRun(CONFIG, replace(domains, target_test=target, target_labels=labels), 0)
+    looks = [training.measure() for _ in range(20)]
+    assert {look["accuracy"] for look in looks} == {0.5}
+    drawn = [look["drawn"] for look in looks]
+    assert len(set(drawn)) > 1
+    # sd of a mean of 10 drawn from 30 without replacement: sqrt(.25 / 10 x 20 / 29) = .13; of 20 looks .03
+    assert np.mean(drawn) == pytest.approx(0.5, abs=0.12)
+
+
+def test_all_of_the_source_is_mapped_in_one_batch(domains):
+    training = AdaptationRun(CONFIG, domains, 0)
+    sizes = []
+    training.generator.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    training.measure()
+    assert sizes == [30]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs MNIST and USPS beside the checkout")
+def test_accuracies_without_adaptation_are_those_known():
+    """Computed with PIL's own resizing, on all images; ours moves one pixel of a hundred by 1 / 255."""
+    mnist, usps = load_mnist(locate_mnist(DATA, DATA)), load_usps(DATA, DATA)
+    arrays = prepare_adaptation(mnist, usps)
+    known = {"usps-mnist": 0.3331, "mnist-usps": 0.7005}
+    for name, expected in known.items():
+        domains = Domains.read(arrays, *DIRECTIONS[name])
+        truth = domains.target_test, domains.target_labels
+        found = nearest_neighbour_accuracy(domains.source, domains.source_labels, *truth)
+        assert found == pytest.approx(expected, abs=0.002)  # four images of 2,007; seen: two
+
+
+def test_the_table_stands_between_no_adaptation_and_the_ceiling(tmp_path, data):
+    arms = [replace(CONFIG, direction=d, persistence=k) for d in DIRECTIONS for k in (1, 5)]
+    paths, out = data(), tmp_path / "table.csv"
+    folders = run_arms(tmp_path, paths, arms)
+    records, logs = ([folder / name for folder in folders] for name in ("run.json", "log.csv"))
+    importlib.import_module("companion.persistence.run_adaptation_table").table(paths[0], records, logs, out)
+    rows = read_table(out)
+    assert [row["arm"] for row in rows[:4]] == ["no adaptation", *(arm.name() for arm in arms[:2]), "ceiling"]
+    assert [row["source"] for row in rows] == ["usps"] * 4 + ["mnist"] * 4
+    last = [float(line["accuracy"]) for line in read_table(logs[3]) if line["step"] == "5"]
+    assert float(rows[6]["accuracy"]) == pytest.approx(np.mean(last))
+    assert (rows[6]["seeds"], float(rows[6]["std"])) == ("2", pytest.approx(np.std(last, ddof=1)))
+    assert float(rows[3]["accuracy"]) == 1  # 30 images of ten rows: a digit's nearest is its own
+
+
+def test_a_table_of_nothing_is_refused(tmp_path, data):
+    paths = data(NOT_RUN)
+    (folder,) = run_arms(tmp_path, paths, [CONFIG])
+    with pytest.raises(RunError, match="no adaptation: no USPS"):
+        importlib.import_module("companion.persistence.run_adaptation_table").table(
+            paths[0], [folder / "run.json"], [folder / "log.csv"], tmp_path / "table.csv"
+        )
 
 
 def test_costs_are_counted(domains):
@@ -159,7 +226,7 @@ def test_a_run_leaves_its_tables_and_they_are_reproducible(tmp_path, data):
     for name in ("log.csv", "samples.npz"):
         assert (first / name).read_bytes() == (again / name).read_bytes()
     lines = (first / "log.csv").read_text().splitlines()
-    assert lines[0] == "seed,step,generator_updates,gradients,accuracy"
+    assert lines[0] == "seed,step,generator_updates,gradients,accuracy,drawn"
     assert [line.split(",")[:2] for line in lines[1:]] == [[s, t] for s in "01" for t in "0245"]
     assert (first / "timing.csv").read_text().startswith("seed,step,seconds,measuring\n0,0,0.0,")
     record = json.loads((first / "run.json").read_text())
@@ -182,7 +249,7 @@ def test_without_data_the_reason_takes_the_place_of_the_results(tmp_path, data):
     arms = [CONFIG, replace(CONFIG, direction="mnist-usps")]
     folders = run_arms(tmp_path, data(NOT_RUN), arms)
     for folder in folders:
-        assert (folder / "log.csv").read_text() == "seed,step,generator_updates,gradients,accuracy\n"
+        assert (folder / "log.csv").read_text() == "seed,step,generator_updates,gradients,accuracy,drawn\n"
         assert (folder / "timing.csv").read_text() == "seed,step,seconds,measuring\n"
         assert np.load(folder / "samples.npz").files == []
         assert json.loads((folder / "run.json").read_text())["not_run"] == NOT_RUN

@@ -13,9 +13,9 @@ from torch import Tensor
 from companion.algorithms.networks import CriticMlp, ResidualMlp
 from companion.persistence.arms import AdaptationConfig
 from companion.persistence.experiments import Experiment, critic_loop, rows_of
-from companion.scores.distances import nearest_neighbour_accuracy
+from companion.scores.distances import nearest_neighbour_hits
 
-EVAL_SOURCE, EVAL_TARGET = 5000, 2000  # images of a measured accuracy, at most
+AUTHORS_TEST = 2007  # images of the target that the authors score on: all of USPS's, as many of MNIST's drawn anew
 WIDTHS = (256, 200, 500)  # 16 x 16 pixels and the hidden layers, of both networks
 
 
@@ -46,21 +46,24 @@ class AdaptationRun(Experiment):
         self.generator = ResidualMlp((*WIDTHS, WIDTHS[0]), seed, scale=2.0).to(device)
         network = CriticMlp(WIDTHS, seed + 4_000_037).to(device)
         self._source, target = domains.source.to(device), rows_of(domains.target.to(device))
-        self._source_labels = domains.source_labels[:EVAL_SOURCE].to(device)
-        self._test = domains.target_test[:EVAL_TARGET].to(device)
-        self._test_labels = domains.target_labels[:EVAL_TARGET].to(device)
+        self._source_labels = domains.source_labels.to(device)
+        self._truth = domains.target_test.to(device), domains.target_labels.to(device)
+        self._looks = torch.Generator().manual_seed(seed + 6_000_011)
         self._loop = critic_loop(config, self.generator, network, rows_of(self._source), target, self.rng)
 
     def score(self) -> dict[str, float]:
         """Accuracy on the target's test images of the nearest neighbour among the adapted source images.
 
-        At most the first 5000 source and 2000 target images are used. Before training G is the identity up to the
-        size of its first weights, so that the row of step 0 is the accuracy without adaptation.
+        "accuracy" is on all test images; "drawn" as with the authors: on 2,007 of them drawn anew at every look, so
+        that of MNIST's 10,000 it has a standard error of sqrt(p (1 - p) / 2007 (1 - 0.2)), .01 at p = .4. Before
+        training G is the identity up to the size of its first weights: the row of step 0 is the accuracy without
+        adaptation.
         """
-        truth = self._test, self._test_labels
-        return {"accuracy": nearest_neighbour_accuracy(self.adapted(), self._source_labels, *truth)}
+        hits = nearest_neighbour_hits(self.adapted(), self._source_labels, *self._truth).cpu()
+        some = torch.randperm(len(hits), generator=self._looks)[:AUTHORS_TEST]
+        return {"accuracy": float(hits.mean()), "drawn": float(hits[some].mean())}
 
     @torch.no_grad()
     def adapted(self) -> Tensor:
-        """Map the first 5000 source images in one batch, whose statistics normalise the hidden layers."""
-        return self.generator(self._source[:EVAL_SOURCE])
+        """Map all source images in one batch, whose statistics normalise the hidden layers, as with the authors."""
+        return self.generator(self._source)

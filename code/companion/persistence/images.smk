@@ -67,6 +67,49 @@ rule train_generation:
         "run_generation.py"
 
 
+# Both directions on fresh paired seeds, called by name.
+PAIRED = STUDIES["persistence"]["adaptation_paired"]
+PAIRED_ARMS = joined(*named(AdaptationConfig, "adaptation_paired", PAIRED))
+
+
+use rule train_adaptation as train_adaptation_paired with:
+    output:
+        log="results/runs/adaptation_paired/{arm}/log.csv",
+        timing="results/runs/adaptation_paired/{arm}/timing.csv",
+        samples="results/runs/adaptation_paired/{arm}/samples.npz",
+        record="results/runs/adaptation_paired/{arm}/run.json",
+    log:
+        "logs/adaptation_paired/{arm}.log",
+    benchmark:
+        "results/benchmarks/adaptation_paired/{arm}.tsv"
+    wildcard_constraints:
+        arm=alternatives(PAIRED_ARMS),
+    params:
+        config=lambda wildcards: PAIRED_ARMS[wildcards.arm],
+        seeds=[PAIRED["first_seed"] + k for k in range(PAIRED["seeds"])],
+        device=SETTINGS.device,
+
+
+rule adaptation_table:
+    input:
+        arrays=rules.adaptation_data.output.arrays,
+        records=expand(rules.train_adaptation_paired.output.record, arm=PAIRED_ARMS),
+        logs=expand(rules.train_adaptation_paired.output.log, arm=PAIRED_ARMS),
+    output:
+        table="results/adaptation_paired/table.csv",
+        verdicts="results/adaptation_paired/verdicts.csv",
+    log:
+        "logs/adaptation_table.log",
+    benchmark:
+        "results/benchmarks/adaptation_table.tsv"
+    conda:
+        ENVIRONMENT
+    message:
+        "Summarise the adaptation in both directions"
+    script:
+        "run_adaptation_table.py"
+
+
 ADAPTATION_LOGS = expand(rules.train_adaptation.output.log, arm=ADAPTATION_ARMS)
 ADAPTATION_RECORDS = expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS)
 GENERATION_LOGS = expand(rules.train_generation.output.log, arm=GENERATION_ARMS)

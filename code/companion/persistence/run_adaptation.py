@@ -15,7 +15,7 @@ from companion.common.seed_tables import follow_seeds, write_seed_tables
 from companion.persistence.adaptation import AdaptationRun, Domains
 from companion.persistence.arms import DIRECTIONS, AdaptationConfig
 
-COLUMNS = ("step", "generator_updates", "gradients", "accuracy")
+COLUMNS = ("step", "generator_updates", "gradients", "accuracy", "drawn")
 
 
 def run(config, arrays_path, record_path, seeds, out_dir, device="cpu", threads=1):

@@ -39,7 +39,11 @@ def verdicts(records, logs, path):
     """
     contents = [read_json(record) for record in records]
     (dt,) = {content["config"]["dt"] for content in contents}
-    found = judged({content["name"]: log for content, log in zip(contents, logs, strict=True)}, "", dt)
+    write_verdicts(judged({content["name"]: log for content, log in zip(contents, logs, strict=True)}, "", dt), path)
+
+
+def write_verdicts(found, path):
+    """Write verdicts, id -> (holds, evidence), as a table."""
     words = {True: "confirmed", False: "refuted", None: "undecided"}
     write_csv(
         Path(path), ("id", "verdict", "evidence"), [(key, words[holds], why) for key, (holds, why) in found.items()]

@@ -27,6 +27,15 @@ rule plane_authors:
         "results/euler_authors/table.md, figures/euler_authors.svg"
 
 
+# Paper B's adaptation in both directions on paired seeds.
+rule adapt:
+    input:
+        "results/adaptation_paired/table.csv",
+        "figures/adaptation_paired.svg",
+    message:
+        "results/adaptation_paired/table.csv, figures/adaptation_paired.svg"
+
+
 # Rewrites the tracked references from this run.
 rule references:
     input:
@@ -103,7 +112,7 @@ if workflow.is_main_process:
 
 # On a cluster what takes seconds runs where Snakemake does; the rest are jobs of their own.
 QUICK = """
-all data adaptation_data pilot memorise memorise_bounds plane plane_authors euler euler_authors euler_table evaluation planar_table verify verification claims provenance report_numbers report
+all data adaptation_data pilot memorise memorise_bounds plane plane_authors adapt euler euler_authors euler_table adaptation_paired adaptation_table evaluation planar_table verify verification claims provenance report_numbers report
 workflow gallery crate api clean times docs references
 """
 workflow.localrules(*FIGURES, *QUICK.split())

@@ -43,6 +43,11 @@ def slope_cosine(velocity: Tensor, y: Tensor, partners: Tensor) -> float:
 
 def nearest_neighbour_accuracy(points: Tensor, labels: Tensor, queries: Tensor, truth: Tensor) -> float:
     """Share of queries (m, d) whose nearest point of points (n, d), Euclidean, has their true label."""
+    return float(nearest_neighbour_hits(points, labels, queries, truth).mean())
+
+
+def nearest_neighbour_hits(points: Tensor, labels: Tensor, queries: Tensor, truth: Tensor) -> Tensor:
+    """Whether it has, for each query (m,), as 0.0 or 1.0 in float64."""
     distances = Cost(1).distances
     nearest = torch.cat([distances(tile, points).argmin(dim=1) for tile in queries.split(512)])
-    return float((labels[nearest] == truth).double().mean())
+    return (labels[nearest] == truth).double()
