@@ -113,6 +113,17 @@ BY_NAME = [
         {"tables": MEMORISE_TABLES, "expected": rules.memorise_bounds.output[0]} | DATASET,
         PRESET_NAME,
     ),
+    (
+        "recorded_losses",
+        "Paper A",
+        "images/draw_recorded.py",
+        {
+            "tables": expand(rules.recorded_piece.output, piece=PIECES),
+            "recorded": rules.recorded_table.input.recorded,
+        }
+        | DATASET,
+        PRESET_NAME,
+    ),
     *[
         (
             study,
@@ -143,6 +154,7 @@ BY_NAME = [
 ALIKE = {
     "pilot": "figure2",
     "memorise": "shrinkage",
+    "recorded_losses": "training",
     "euler": "planar",
     "euler_authors": "planar",
     "adaptation_paired": "adaptation",

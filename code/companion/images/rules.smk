@@ -44,3 +44,50 @@ rule train_ot:
         "Train {wildcards.run} by Algorithm 1"
     script:
         "run_training.py"
+
+
+# Called by name: the authors' settings for the losses that they recorded, one job per curve.
+RECORDED = STUDIES["images"]["recorded"]
+PIECES = {f"sequel-lam{lam:g}": {"kind": "sequel", "lam": lam} for lam in RECORDED["lams"]}
+PIECES |= {f"minibatches-{atoms}": {"kind": "minibatches", "atoms": atoms} for atoms in RECORDED["atoms"]}
+PIECES |= {kind: {"kind": kind} for kind in ("notebook", "fixed")}
+
+
+rule recorded_piece:
+    input:
+        train=rules.data.output.train,
+        dataset=rules.data.output.record,
+    output:
+        "results/recorded/{piece}.csv",
+    log:
+        "logs/recorded/{piece}.log",
+    benchmark:
+        "results/benchmarks/recorded/{piece}.tsv"
+    wildcard_constraints:
+        piece=alternatives(PIECES),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.threads
+    params:
+        piece=lambda wildcards: PIECES[wildcards.piece],
+        settings=RECORDED,
+    message:
+        "Train {wildcards.piece} as its authors did"
+    script:
+        "run_recorded.py"
+
+
+rule recorded_table:
+    input:
+        recorded="figures/reference/recorded.csv",
+        tables=expand(rules.recorded_piece.output, piece=PIECES),
+    output:
+        "results/recorded.csv",
+    log:
+        "logs/recorded_table.log",
+    conda:
+        ENVIRONMENT
+    message:
+        "Hold the recorded losses beside ours"
+    script:
+        "run_recorded.py"
