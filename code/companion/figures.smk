@@ -110,7 +110,12 @@ BY_NAME = [
         "memorise",
         "Paper A",
         "shrinkage/draw_memorise.py",
-        {"tables": MEMORISE_TABLES, "expected": rules.memorise_bounds.output[0]} | DATASET,
+        {
+            "tables": MEMORISE_TABLES,
+            "expected": rules.memorise_bounds.output[0],
+            "verdicts": rules.memorise_verdict.output[0],
+        }
+        | DATASET,
         PRESET_NAME,
     ),
     (
@@ -153,7 +158,6 @@ BY_NAME = [
 ]
 ALIKE = {
     "pilot": "figure2",
-    "memorise": "shrinkage",
     "recorded_losses": "training",
     "euler": "planar",
     "euler_authors": "planar",

@@ -1,4 +1,4 @@
-"""Free particles under the generators' objective, where the optimum is known."""
+"""Free particles under the generators' objective, where the optimum is known. Claims: A-memorise."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import torch
 from companion.common.readers import read_table
 from companion.shrinkage import draw_memorise, run_memorise
 from companion.shrinkage.memorise import apart, copies, gaussian_start, minimise
+from companion.shrinkage.verdicts import memorised
 from otgrad import Cost, DiscreteMeasure, SemiDual
 
 RNG = torch.Generator().manual_seed(0)
@@ -62,3 +63,24 @@ def test_tables_and_figure(tmp_path):
     outputs = [str(tmp_path / f"figure.{kind}") for kind in ("svg", "pdf", "png")]
     draw_memorise.draw(tables, tmp_path / "bounds.csv", outputs, "test")
     assert all((tmp_path / f"figure.{kind}").stat().st_size > 1000 for kind in ("svg", "pdf", "png"))
+
+
+@pytest.mark.parametrize(("shares", "holds"), [
+    ((1.0, 0.95, 0.5, 0.05, 0.0), True),
+    ((1.0, 0.95, 0.5, 0.3, 0.0), False),  # copies beyond
+    ((1.0, 0.8, 0.5, 0.05, 0.0), False),  # too few below
+])  # fmt: skip
+def test_whether_the_optimum_copies_is_read_off_the_better_start(shares, holds):
+    rows = [
+        {"n": "9", "lam": f"{lam}", "start": start, "value": f"{value}", "copies": f"{share if value == 1 else 0.5}"}
+        for lam, share in zip((0.01, 0.03, 0.05, 0.07, 0.2), shares, strict=True)
+        for start, value in (("data", 1), ("gaussian", 2))
+    ]
+    found, evidence = memorised(rows, {9: 0.05})["A-memorise"]
+    assert found is holds
+    assert f"n = 9, threshold 0.050: 0.01 100%, 0.03 {shares[1]:.0%}" in evidence
+
+
+def test_with_one_side_of_the_threshold_nothing_is_decided():
+    rows = [{"n": "9", "lam": "0.01", "start": "data", "value": "1", "copies": "1"}]
+    assert memorised(rows, {9: 0.05})["A-memorise"][0] is None

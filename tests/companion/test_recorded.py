@@ -75,14 +75,14 @@ def tables(tmp_path_factory, images):
 def test_each_recorded_loss_stands_beside_ours(tmp_path, tables):
     ours = [row for table in tables for row in read_table(table)]
     vector = [float(row["value"]) for row in ours if row["run"] == run_recorded.VECTOR]
-    least = min(float(row["value"]) for row in ours if row["run"] == "mini-batches of 10")
+    least = min(float(row["value"]) for row in ours if row["atoms"] == "10")
     theirs = tmp_path / "recorded.csv"
     theirs.write_text(
-        "run,lam,step,loss,error\n"
-        f'"{run_recorded.VECTOR}",0,1,{vector[1] + 0.003},0.004\n'
-        f'"{run_recorded.NETWORK}",0,2,{vector[2] + 0.005},0.004\n'
-        f"mini-batches of 10,0.025,1000,{least - 1},0.1\n"
-        f'"{run_recorded.VECTOR}",0,1000,9,0.004\n'  # not reached
+        "run,atoms,lam,step,loss,error\n"
+        f'"{run_recorded.VECTOR}",30,0,1,{vector[1] + 0.003},0.004\n'
+        f'"{run_recorded.NETWORK}",30,0,2,{vector[2] + 0.005},0.004\n'
+        f"mini-batches,10,0.025,1000,{least - 1},0.1\n"
+        f'"{run_recorded.VECTOR}",30,0,1000,9,0.004\n'  # not reached
     )
     run_recorded.compare(theirs, tables, tmp_path / "table.csv")
     rows = read_table(tmp_path / "table.csv")

@@ -6,10 +6,13 @@ Its doors are `claims(inputs, preset)`, which gives {id of a claim: (True, False
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from companion.common.files import write_csv
 from companion.common.readers import read_json
 
 UNTESTED = "not tested"  # the verdict on what was not run; else True, False or None
+WORDS = {True: "confirmed", False: "refuted", None: "undecided"}
 UNTRAINED = "the smoke preset does not train to the end"
 
 
@@ -60,3 +63,9 @@ def all_or_some(part, whole):
 def listed(numbers):
     """Numbers as evidence tells them."""
     return ", ".join(f"{number:.3g}" for number in numbers)
+
+
+def write_verdicts(found, path):
+    """Write what a target called by name says of claims, id -> (True, False or None, evidence), as a table."""
+    rows = [(key, WORDS[holds], evidence) for key, (holds, evidence) in found.items()]
+    write_csv(Path(path), ("id", "verdict", "evidence"), rows)

@@ -16,15 +16,16 @@ from companion.data.images import load_part
 from companion.images.recorded import SHAPE, Budget, fixed_batch, losses, make_tanh_generator, notebook, on_minibatches
 from companion.images.recorded import sequel as sequel_problem
 
-COLUMNS = ("run", "lam", "seed", "step", "value")
-VECTOR, NETWORK = "sequel, psi as a vector", "sequel, psi as a network"
+COLUMNS = ("run", "atoms", "lam", "seed", "step", "value")
+VECTOR, NETWORK, NOTEBOOK = "sequel, psi as a vector", "sequel, psi as a network", "2021 notebook"
+BATCHES, ONE = "mini-batches", "one batch, {}"
 WHY = {  # run of the authors: why ours may differ
     VECTOR: "another seed",
     NETWORK: "theirs has a network for psi, ours a vector",
-    "2021 notebook": "another seed",
-    "one batch": "another untrained network; theirs differ from each other as ours do, or not: see the differences",
-    "mini-batches": "another seed, and theirs may leave out lam log m",
+    NOTEBOOK: "another seed",
+    BATCHES: "another seed, and theirs may leave out lam log m",
 }
+OF_ONE = "another untrained network: compare differences"
 
 
 def follow(y, piece, settings, path):
@@ -41,21 +42,21 @@ def follow(y, piece, settings, path):
     lam = piece.get("lam", own.get("lam"))
     if kind == "fixed":
         found = fixed_batch(y, (lam, own["start_lam"]), budget, own["tol"], seed)
-        rows = [
-            (f"one batch, {name}", own["start_lam"] if name == "start" else lam, value) for name, value in found.items()
-        ]
-        write_csv(Path(path), COLUMNS, [(run, at, seed, budget.inner_steps, value) for run, at, value in rows])
+        at = dict.fromkeys(found, lam) | {"start": own["start_lam"]}
+        rows = [(ONE.format(name), len(y), at[name], seed, budget.inner_steps, value) for name, value in found.items()]
+        write_csv(Path(path), COLUMNS, rows)
         return
+    atoms = piece.get("atoms", len(y))
     if kind == "sequel":
         run, curve = VECTOR, losses(make_generator("mlp", SHAPE, seed), sequel_problem(y, lam), budget, seed)
     elif kind == "notebook":
-        run, curve = "2021 notebook", losses(make_tanh_generator(seed), notebook(y, lam), budget, seed)
+        run, curve = NOTEBOOK, losses(make_tanh_generator(seed), notebook(y, lam), budget, seed)
     else:
-        run, generator = f"mini-batches of {piece['atoms']}", make_generator("dcgan", SHAPE, seed)
-        curve = on_minibatches(generator, y, lam, piece["atoms"], budget, seed)
-    tell, rows = Progress(f"{run}, lam = {lam:g}", budget.outer_steps, "outer steps"), []
+        generator = make_generator("dcgan", SHAPE, seed)
+        run, curve = BATCHES, on_minibatches(generator, y, lam, atoms, budget, seed)
+    tell, rows = Progress(f"{run}, {atoms} atoms, lam = {lam:g}", budget.outer_steps, "outer steps"), []
     for step, value in enumerate(curve):
-        rows.append((run, lam, seed, step, value))
+        rows.append((run, atoms, lam, seed, step, value))
         tell(step + 1)
     write_csv(Path(path), COLUMNS, rows)
 
@@ -68,32 +69,33 @@ def compare(recorded_path, tables, path):
     """
     ours = {}
     for row in (row for table in tables for row in read_table(table)):
-        run, lam, value = row["run"], float(row["lam"]), float(row["value"])
-        ours[run, lam, int(row["step"])] = value
-        ours[run, lam, "least"] = min(value, ours.get((run, lam, "least"), value))
+        key, value = (row["run"], int(row["atoms"]), float(row["lam"])), float(row["value"])
+        ours[key, int(row["step"])] = value
+        ours[key, "least"] = min(value, ours.get((key, "least"), value))
     rows, swing = [], []
     for row in read_table(recorded_path):
-        run, lam = row["run"], float(row["lam"])
-        step = "least" if run.startswith("mini-batches") else int(row["step"])
-        value = ours.get((VECTOR if run == NETWORK else run, lam, step))
+        run, atoms, lam = row["run"], int(row["atoms"]), float(row["lam"])
+        step = "least" if run == BATCHES else int(row["step"])
+        value = ours.get(((VECTOR if run == NETWORK else run, atoms, lam), step))
         if value is None:
             continue
         theirs, error = float(row["loss"]), float(row["error"])
-        rows.append(compared(run, lam, step, theirs, error, value))
+        rows.append(compared((run, atoms, lam, step), theirs, error, value))
         if run == VECTOR and 10 <= step <= 200:
             swing.append((theirs, value))
     for name, end in (("least", min), ("greatest", max)):
         if swing:
             theirs, value = (end(numbers) for numbers in zip(*swing, strict=True))
-            rows.append(compared(VECTOR, 0.0, f"{name} of 10 to 200", theirs, float(row["error"]), value))
-    write_csv(Path(path), ("run", "lam", "step", "theirs", "error", "ours", "difference", "equal", "why"), rows)
+            rows.append(compared((VECTOR, atoms, 0.0, f"{name} of 10 to 200"), theirs, error, value))
+    head = ("run", "atoms", "lam", "step", "theirs", "error", "ours", "difference", "equal", "why")
+    write_csv(Path(path), head, rows)
 
 
-def compared(run, lam, step, theirs, error, value):
+def compared(what, theirs, error, value):
     """One row."""
     equal = abs(value - theirs) <= error
-    why = "" if equal else next(text for start, text in WHY.items() if run.startswith(start))
-    return run, lam, step, theirs, error, round(value, 4), round(value - theirs, 4), "yes" if equal else "no", why
+    why = "" if equal else WHY.get(what[0], OF_ONE)
+    return *what, theirs, error, round(value, 4), round(value - theirs, 4), "yes" if equal else "no", why
 
 
 if "snakemake" in globals():

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from companion.algorithms.runs import RunError
+from companion.common.checks import write_verdicts
 from companion.common.files import write_csv
 from companion.common.readers import read_json
 from companion.persistence.adaptation import Domains
 from companion.persistence.arms import DIRECTIONS
-from companion.persistence.run_planar_table import write_verdicts
 from companion.persistence.summary import curves
 from companion.persistence.verdicts import judged
 from companion.scores.distances import nearest_neighbour_accuracy

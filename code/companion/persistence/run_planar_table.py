@@ -5,6 +5,7 @@ from companion.common.job import job
 import math
 from pathlib import Path
 
+from companion.common.checks import write_verdicts
 from companion.common.files import replacing, write_csv
 from companion.common.readers import read_json
 from companion.persistence.summary import FLAT, LEVELS, summary
@@ -40,14 +41,6 @@ def verdicts(records, logs, path):
     contents = [read_json(record) for record in records]
     (dt,) = {content["config"]["dt"] for content in contents}
     write_verdicts(judged({content["name"]: log for content, log in zip(contents, logs, strict=True)}, "", dt), path)
-
-
-def write_verdicts(found, path):
-    """Write verdicts, id -> (holds, evidence), as a table."""
-    words = {True: "confirmed", False: "refuted", None: "undecided"}
-    write_csv(
-        Path(path), ("id", "verdict", "evidence"), [(key, words[holds], why) for key, (holds, why) in found.items()]
-    )
 
 
 def markdown(rows):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from companion.common.checks import UNTESTED
+from companion.common.checks import UNTESTED, WORDS
 
-WORDS = {True: "confirmed", False: "refuted", None: "undecided"}
 UNRUN = "what it compares is not among this preset's runs"
 
 

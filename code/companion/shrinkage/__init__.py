@@ -3,5 +3,5 @@
 `verdicts` judges that, `spectrum` has the closed forms, `stability` trains with worse and better inner loops;
 `run_spectra` writes the tables, `draw_shrinkage` the figure.
 
-Claims: A-bound, A-solver-error.
+Claims: A-bound, A-memorise, A-solver-error.
 """

@@ -81,4 +81,8 @@ def mark(axis, theory):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        draw(smk.input.tables, smk.input.expected, smk.output, style.data_text(smk.input.dataset, smk.params.preset))
+        (verdict,) = read_table(smk.input.verdicts)
+        text = (
+            f"{style.data_text(smk.input.dataset, smk.params.preset)}; copies below, none beyond: {verdict['verdict']}"
+        )
+        draw(smk.input.tables, smk.input.expected, smk.output, text)

@@ -43,6 +43,8 @@ def minimise(
 ) -> tuple[Tensor, dict[str, float]]:
     """Move particles x (m, d) until a round lowers the cost by less than `gain` of it, or to the last round.
 
+    Claims: A-memorise.
+
     Args:
         x: where they start, in units of the atoms.
         semidual: the data law, lam > 0 and ||x - y||^2 over a scale.

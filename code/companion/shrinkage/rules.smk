@@ -99,3 +99,19 @@ rule memorise_at:
 
 
 MEMORISE_TABLES = expand(rules.memorise_at.output, n=MEMORISE["images"], lam=MEMORISE["lams"])
+
+
+rule memorise_verdict:
+    input:
+        tables=MEMORISE_TABLES,
+        bounds=rules.memorise_bounds.output[0],
+    output:
+        "results/memorise/verdicts.csv",
+    log:
+        "logs/memorise/verdicts.log",
+    conda:
+        ENVIRONMENT
+    message:
+        "Judge whether the optimum copies the data"
+    script:
+        "run_memorise.py"

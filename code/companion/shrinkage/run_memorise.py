@@ -6,11 +6,14 @@ from pathlib import Path
 
 import torch
 
+from companion.common.checks import write_verdicts
 from companion.common.files import write_csv
+from companion.common.readers import read_table
 from companion.data.images import load_part
 from companion.shrinkage import spectrum as shrinkage
 from companion.shrinkage.bounds import copying_bound, copying_threshold
 from companion.shrinkage.memorise import apart, copies, gaussian_start, minimise
+from companion.shrinkage.verdicts import memorised
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure
 from otgrad.semidual import SemiDual
@@ -70,12 +73,20 @@ def expected(train_path, sizes, path):
     write_csv(Path(path), ("n", "kind", "lam", "gaussian", "copying"), rows)
 
 
+def judge(tables, bounds, path):
+    """Write the verdict on A-memorise."""
+    thresholds = {int(row["n"]): float(row["lam"]) for row in read_table(bounds) if row["kind"] == "threshold"}
+    write_verdicts(memorised([row for table in tables for row in read_table(table)], thresholds), path)
+
+
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     torch.set_num_threads(smk.threads)
     with job(smk.rule, smk.log[0]):
         if smk.rule == "memorise_bounds":
             expected(smk.input.train, smk.params.sizes, smk.output[0])
+        elif smk.rule == "memorise_verdict":
+            judge(smk.input.tables, smk.input.bounds, smk.output[0])
         else:
             settings = smk.params.settings
             memorise(smk.input.train, int(smk.wildcards.n), float(smk.wildcards.lam), settings, smk.output[0])

@@ -7,6 +7,8 @@ from companion.common.readers import read_table
 
 SLACK = 0.01  # share by which a run's value may exceed the bound
 FEW_TIES = 0.01  # share of samples that may tie where a missing gradient limits nothing
+COPYING, FREE = 0.9, 0.1  # shares of particles that copy an image, from which on all do, and up to which none does
+NEAR = 1.25  # factor about the threshold within which either may be
 COLUMNS = ("lam", "inner_steps", "ties", "w2", "marginal_error")
 
 
@@ -46,3 +48,31 @@ def solver_error(arms):
         f"lam = 0, {listed(means)} inner steps: W2 {listed(m['w2'] for m in means.values())}, marginal error"
         f" {listed(m['marginal_error'] for m in means.values())} of 2; samples that tie: {ties:.2%}"
     )
+
+
+def memorised(rows, thresholds):
+    """Judge A-memorise: at each number of images, do COPYING copy below the threshold and FREE beyond?
+
+    The better of the two starts counts.
+
+    Args:
+        rows: of run_memorise.memorise, all n and lam.
+        thresholds: n -> lam where the two bounds meet.
+
+    Returns:
+        {"A-memorise": (True, False or None, evidence)}.
+    """
+    best = {}
+    for row in sorted(rows, key=lambda row: -float(row["value"])):
+        best[int(row["n"]), float(row["lam"])] = float(row["copies"])
+    below = {key: share for key, share in best.items() if key[1] * NEAR <= thresholds[key[0]]}
+    beyond = {key: share for key, share in best.items() if key[1] >= NEAR * thresholds[key[0]]}
+    if not below or not beyond:
+        return {"A-memorise": (None, "no lam on both sides of the threshold was run")}
+    holds = min(below.values()) >= COPYING and max(beyond.values()) <= FREE
+    told = [
+        f"n = {n}, threshold {threshold:.3f}: "
+        + ", ".join(f"{lam:g} {share:.0%}" for (m, lam), share in sorted(best.items()) if m == n)
+        for n, threshold in thresholds.items()
+    ]
+    return {"A-memorise": (holds, "share of copies by lam: " + "; ".join(told))}
