@@ -158,6 +158,7 @@ BY_NAME = [
 ]
 ALIKE = {
     "pilot": "figure2",
+    "memorise": "shrinkage",
     "recorded_losses": "training",
     "euler": "planar",
     "euler_authors": "planar",
