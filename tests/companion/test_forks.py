@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -71,6 +72,15 @@ def test_an_unexpected_error_is_shown_where_it_was_raised(start):
 def test_who_asks_for_threads_or_finds_no_server_runs_by_itself(start, environment, shared):
     process = start("print(os.getppid() != int(os.environ['ASKED']))", ASKED=str(os.getpid()), **environment)
     assert process.communicate() == (f"{shared}\n", "")
+
+
+def test_where_no_socket_can_be_jobs_run_by_themselves(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    monkeypatch.delenv(forks.ADDRESS, raising=False)
+    Path(tempfile.tempdir).mkdir()
+    forks.serve()
+    assert forks.ADDRESS not in os.environ
+    assert not list(Path(tempfile.tempdir).iterdir())
 
 
 def test_what_one_job_loads_the_next_finds_loaded(start):

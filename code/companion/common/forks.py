@@ -34,12 +34,19 @@ _learned: list[int] = []  # in a fork: where to write what it has loaded
 
 
 def serve() -> None:
-    """Start the server of this run; it ends with this process, once its jobs have ended."""
+    """Start the server of this run; it ends with this process, once its jobs have ended.
+
+    Where there can be none, each job goes on by itself.
+    """
     if not sys.platform.startswith("linux"):  # elsewhere the system's own libraries do not survive a fork
         return
     folder = tempfile.mkdtemp(prefix="otgrad-")
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"{folder}/jobs")
+        try:
+            listening.bind(f"{folder}/jobs")
+        except OSError:  # such as a TMPDIR of more than about a hundred letters
+            os.rmdir(folder)
+            return
         listening.listen(128)
         command = [sys.executable, "-P", "-m", __name__, folder, str(listening.fileno())]
         given = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
