@@ -91,10 +91,10 @@ def test_what_one_job_loads_the_next_finds_loaded(start):
 
 
 def test_a_job_whose_process_is_killed_ends_too(start, tmp_path):
-    text = (
-        "import time\nopen('pid', 'w').write(str(os.getpid()))\ntry: time.sleep(60)\nfinally: open('end', 'w').close()"
+    tidy = (
+        "try:\n    open('pid', 'w').write(str(os.getpid()))\n    time.sleep(60)\nfinally:\n    open('end', 'w').close()"
     )
-    process = start(text)
+    process = start(f"import time\n{tidy}")
     while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
