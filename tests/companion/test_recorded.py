@@ -59,7 +59,7 @@ def test_values_of_one_batch_are_in_order(images):
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory, images):
     folder, tiny = tmp_path_factory.mktemp("recorded"), vars(BUDGET)
-    settings = {"seed": 0} | dict.fromkeys(("sequel", "notebook", "minibatches"), tiny | {"lam": 0.025})
+    settings = {"seed": 0} | dict.fromkeys(("sequel", "entropic", "notebook", "minibatches"), tiny | {"lam": 0.025})
     settings |= {"fixed": tiny | {"lam": 0.001, "start_lam": 0.1, "tol": 0.01}}
     pieces = [
         {"kind": "sequel", "lam": 0.0},

@@ -48,9 +48,9 @@ rule train_ot:
 
 # Called by name: the authors' settings for the losses that they recorded, one job per curve.
 RECORDED = STUDIES["images"]["recorded"]
-PIECES = {f"sequel-lam{lam:g}": {"kind": "sequel", "lam": lam} for lam in RECORDED["lams"]}
+PIECES = {f"entropic-lam{lam:g}": {"kind": "entropic", "lam": lam} for lam in RECORDED["lams"]}
 PIECES |= {f"minibatches-{atoms}": {"kind": "minibatches", "atoms": atoms} for atoms in RECORDED["atoms"]}
-PIECES |= {kind: {"kind": kind} for kind in ("notebook", "fixed")}
+PIECES |= {kind: {"kind": kind} for kind in ("sequel", "notebook", "fixed")}
 
 
 rule recorded_piece:

@@ -33,7 +33,7 @@ def follow(y, piece, settings, path):
 
     Args:
         y: images (n, 784) in [0, 1].
-        piece: kind, one of sequel, notebook, minibatches, fixed, and lam or atoms.
+        piece: kind, one of sequel (lam = 0), entropic, notebook, minibatches, fixed, and lam or atoms.
         settings: the block `recorded` of settings.yaml.
         path: written.
     """
@@ -47,7 +47,7 @@ def follow(y, piece, settings, path):
         write_csv(Path(path), COLUMNS, rows)
         return
     atoms = piece.get("atoms", len(y))
-    if kind == "sequel":
+    if kind in ("sequel", "entropic"):
         run, curve = VECTOR, losses(make_generator("mlp", SHAPE, seed), sequel_problem(y, lam), budget, seed)
     elif kind == "notebook":
         run, curve = NOTEBOOK, losses(make_tanh_generator(seed), notebook(y, lam), budget, seed)
