@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,19 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from companion.algorithms.algorithm1 import algorithm1, sample_images, train
+from companion.algorithms.algorithm1 import sample_images, train
 from companion.algorithms.checkpoints import CheckpointFolder
 from companion.algorithms.networks import LATENT_DIM, make_generator
-from companion.algorithms.problem import Problem
 from companion.algorithms.runs import OTConfig
+from companion.images.recorded import Budget, losses, sequel
 from companion.scores.classifier import from_state, train_classifier
 from companion.scores.scores import Judge
 from companion.scores.sets import Sets, choose_sets
 from gpu_record import Record
 from otgrad.costs import Cost
 from otgrad.measures import DiscreteMeasure, Uniform
-from otgrad.semidual import SemiDual
-from otgrad.solvers.stochastic import AsgdState, StepRule
 from problems import SIDE, blots
 
 PAPER = {"batch_size": 200, "outer_steps": 3000, "inner_steps": 10, "lr_theta": 1e-3, "n_train": 60_000}
@@ -40,26 +38,10 @@ SETS, SIZE, KEPT = 4, 2000, 400  # sets that are scored, images in each; images 
 LOOKS = (0, 10, 25, 50, 60, 100, 135, 160, 190, *range(200, 3000, 50), 990, 1950)  # outer steps of the recorded losses
 
 
-@dataclass(frozen=True)
-class Budget:
-    """One of the authors' ways to train: psi-steps and points per theta-step, theta-steps, Adam's rate, psi's rule."""
-
-    name: str
-    inner_steps: int
-    batch_size: int
-    outer_steps: int
-    lr_theta: float
-    rule: StepRule
-    lams: tuple[float, ...]
-
-
-AUTHORS = (  # steps on psi in this cost's units: 0.8 on images in [-1, 1] with the cost over d is 1.79 here
-    Budget("authors 2021", 200, 100, 2000, 2e-4, StepRule("plain", 1.79, power=0, averaging=0), (0.0223,)),
-    Budget(
-        "sequel, psi as a vector", 10, 200, 3000, 1e-3, StepRule("plain", 5, power=0, averaging=None),
-        (0.0, 0.025, 0.05, 0.075, 0.1),
-    ),
-)  # fmt: skip
+AUTHORS = (  # name, budget, lam; psi's steps in this cost's units: 0.8 on images in [-1, 1], cost over d, is 1.79 here
+    ("authors 2021", Budget(2000, 200, 100, 2e-4, 1.79, averaged=True), (0.0223,)),
+    ("sequel, psi as a vector", Budget(3000, 10, 200, 1e-3, 5), (0.0, 0.025, 0.05, 0.075, 0.1)),
+)
 AUTHORS_SECONDS = 3815.0  # of the first, for 2,000 outer steps: 3,720 s for 1,950 by the notebook's own output
 
 
@@ -165,34 +147,31 @@ def scored(place: Bench, samples: Tensor) -> dict[str, float]:
 
 def authors(record: Record) -> None:
     """The authors' budgets with all images, and their settings of psi's steps; the loss is told where theirs is."""
-    for budget in AUTHORS:
-        for lam in budget.lams[: 1 if record.tiny else None]:
-            if not record.has(run=budget.name, lam=lam):
+    for name, budget, lams in AUTHORS:
+        for lam in lams[: 1 if record.tiny else None]:
+            if not record.has(run=name, lam=lam):
                 record.need(1 if record.tiny else 10)
-                record.add(follow(record, budget, lam))
+                record.add(follow(record, name, budget, lam))
 
 
-def follow(record: Record, budget: Budget, lam: float) -> dict:
+def follow(record: Record, name: str, budget: Budget, lam: float) -> dict:
     """Train once by a budget; the row holds the loss F(psi, theta) on the theta-step's batch at LOOKS."""
     place = bench(record.data, record.device, record.tiny)
-    outer, inner, b = (3, 2, 8) if record.tiny else (budget.outer_steps, budget.inner_steps, budget.batch_size)
+    if record.tiny:
+        budget = replace(budget, outer_steps=3, inner_steps=2, batch_size=8)
+    outer, inner = budget.outer_steps, budget.inner_steps
     y = place.train[: TINY["n_train"] if record.tiny else PAPER["n_train"]]
-    law = DiscreteMeasure.from_atoms(y)
-    problem = Problem(Uniform(LATENT_DIM), SemiDual(law, lam, Cost().normalized(law.y, law.nu)))
     generator = make_generator("mlp", (SIDE, SIDE), 0).to(record.device)
-    fused = record.device == "cuda"
-    optimizer = torch.optim.Adam(generator.parameters(), lr=budget.lr_theta, fused=fused)
-    rng = torch.Generator(record.device).manual_seed(3_000_003)
-    loop = algorithm1(generator, problem, AsgdState.zeros(law), optimizer, budget.rule, inner, b, rng)
     begun, curve = time.perf_counter(), []
+    found = losses(generator, sequel(y, lam), budget, 0)
     for step in record.track(range(outer)):
-        value = next(loop)[1]
+        value = next(found)
         if step in LOOKS or step == outer - 1:
             curve.append([step, round(float(value), 5)])
     seconds = time.perf_counter() - begun
     rule = f"{budget.rule.kind}, c = {budget.rule.c:g}, averaging {budget.rule.averaging}"
-    row = {"run": budget.name, "lam": lam, "seed": 0, "steps": f"{outer} x {inner} x {b}", "rule": rule}
+    row = {"run": name, "lam": lam, "seed": 0, "steps": f"{outer} x {inner} x {budget.batch_size}", "rule": rule}
     row |= {"atoms": len(y), "lr_theta": budget.lr_theta, "latent": "U[-1, 1]^100", "generator": "mlp, sigmoid"}
     row |= {"seconds": seconds, "ms_per_psi_step": 1e3 * seconds / outer / inner}
     ours = {"authors_seconds": AUTHORS_SECONDS, "times_faster": AUTHORS_SECONDS / seconds}
-    return row | (ours if budget.name == "authors 2021" and not record.tiny else {}) | {"curve": curve}
+    return row | (ours if name == "authors 2021" and not record.tiny else {}) | {"curve": curve}

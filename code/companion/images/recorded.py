@@ -65,19 +65,20 @@ def make_tanh_generator(seed: int) -> nn.Module:
     return nn.Sequential(*generator[:-1], nn.Tanh())
 
 
-def losses(generator: nn.Module, problem: Problem, budget: Budget, seed: int) -> Iterator[float]:
-    """Train, and yield F(psi, theta) on each theta-step's batch before the step, in units of the cost."""
-    optimizer = torch.optim.Adam(generator.parameters(), lr=budget.lr_theta)
-    start, rng = AsgdState.zeros(problem.semidual.law), torch.Generator().manual_seed(seed + 3_000_003)
+def losses(generator: nn.Module, problem: Problem, budget: Budget, seed: int) -> Iterator[Tensor]:
+    """Train where the atoms lie; yield F(psi, theta) on each theta-step's batch before the step, a scalar tensor."""
+    device = problem.semidual.law.y.device
+    optimizer = torch.optim.Adam(generator.parameters(), lr=budget.lr_theta, fused=device.type == "cuda")
+    start, rng = AsgdState.zeros(problem.semidual.law), torch.Generator(device).manual_seed(seed + 3_000_003)
     steps = budget.inner_steps, budget.batch_size
     loop = algorithm1(generator, problem, start, optimizer, budget.rule, *steps, rng)
     for _ in range(budget.outer_steps):
-        yield float(next(loop)[1])
+        yield next(loop)[1]
 
 
 def on_minibatches(
     generator: nn.Module, y: Tensor, lam: float, atoms: int, budget: Budget, seed: int
-) -> Iterator[float]:
+) -> Iterator[Tensor]:
     """Train as the sequel does on batches of the data, psi a network of the atoms; yield F on each theta-step's batch.
 
     Psi's network by plain steps of length lr_psi. F is that of `atoms` images drawn anew at every step, which is
@@ -106,7 +107,7 @@ def on_minibatches(
         descend.zero_grad()
         loss.backward()
         descend.step()
-        yield float(loss.detach())
+        yield loss.detach()
 
 
 def fixed_batch(y: Tensor, lams: tuple[float, float], budget: Budget, tol: float, seed: int) -> dict[str, float]:

@@ -56,7 +56,7 @@ def follow(y, piece, settings, path):
         run, curve = BATCHES, on_minibatches(generator, y, lam, atoms, budget, seed)
     tell, rows = Progress(f"{run}, {atoms} atoms, lam = {lam:g}", budget.outer_steps, "outer steps"), []
     for step, value in enumerate(curve):
-        rows.append((run, atoms, lam, seed, step, value))
+        rows.append((run, atoms, lam, seed, step, float(value)))
         tell(step + 1)
     write_csv(Path(path), COLUMNS, rows)
 
