@@ -112,6 +112,7 @@ BY_NAME = [
         "shrinkage/draw_memorise.py",
         {
             "tables": MEMORISE_TABLES,
+            "models": rules.memorise_models.output[0],
             "expected": rules.memorise_bounds.output[0],
             "verdicts": rules.memorise_verdict.output[0],
         }

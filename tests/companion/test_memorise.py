@@ -60,8 +60,16 @@ def test_tables_and_figure(tmp_path):
     assert {(row["lam"], row["start"]) for row in rows} == {
         (lam, s) for lam in ("0.01", "0.2") for s in ("data", "gaussian")
     }
+    np.savez(tmp_path / "samples.npz", images=np.concatenate([Y[:3].numpy(), np.full((1, 5), 9.0)]).reshape(4, 1, 5))
+    (tmp_path / "log.csv").write_text("value,effective_atoms\n9,9\n0.5,2\n", encoding="utf-8")
+    runs = [(tmp_path / "log.csv", tmp_path / "samples.npz", {"n_train": 30, "lam": 0.1})]
+    run_memorise.models(tmp_path / "train.npz", runs, tmp_path / "models.csv")
+    (model,) = read_table(tmp_path / "models.csv")
+    assert [model[key] for key in ("n", "lam", "start", "value", "atoms", "copies")] == [
+        "30", "0.1", "generator", "0.5", "2.0", "0.75"
+    ]  # fmt: skip
     outputs = [str(tmp_path / f"figure.{kind}") for kind in ("svg", "pdf", "png")]
-    draw_memorise.draw(tables, tmp_path / "bounds.csv", outputs, "test")
+    draw_memorise.draw(tables, tmp_path / "models.csv", tmp_path / "bounds.csv", outputs, "test")
     assert all((tmp_path / f"figure.{kind}").stat().st_size > 1000 for kind in ("svg", "pdf", "png"))
 
 

@@ -121,7 +121,7 @@ if workflow.is_main_process:
 
 # On a cluster what takes seconds runs where Snakemake does; the rest are jobs of their own.
 QUICK = """
-all data adaptation_data pilot memorise memorise_bounds memorise_verdict recorded recorded_table recorded_losses plane plane_authors adapt euler euler_authors euler_table adaptation_paired adaptation_table evaluation planar_table verify verification claims provenance report_numbers report
+all data adaptation_data pilot memorise memorise_bounds memorise_models memorise_verdict recorded recorded_table recorded_losses plane plane_authors adapt euler euler_authors euler_table adaptation_paired adaptation_table evaluation planar_table verify verification claims provenance report_numbers report
 workflow gallery crate api clean times docs references
 """
 workflow.localrules(*FIGURES, *QUICK.split())

@@ -56,6 +56,7 @@ rule stability_table:
 
 # Called by name: free particles at the objective's optimum, one job per number of images and lam.
 MEMORISE = STUDIES["shrinkage"]["memorise"]
+MEMORISE_LAMS = {size["images"]: size["lams"] for size in MEMORISE["sizes"]}
 
 
 rule memorise_bounds:
@@ -68,7 +69,7 @@ rule memorise_bounds:
     conda:
         ENVIRONMENT
     params:
-        sizes=MEMORISE["images"],
+        sizes=list(MEMORISE_LAMS),
     message:
         "Bounds of the cost by the covariance, and by copies"
     script:
@@ -85,8 +86,8 @@ rule memorise_at:
     benchmark:
         "results/benchmarks/memorise/n{n}-lam{lam}.tsv"
     wildcard_constraints:
-        n=alternatives(map(str, MEMORISE["images"])),
-        lam=alternatives(map(str, MEMORISE["lams"])),
+        n=alternatives(map(str, MEMORISE_LAMS)),
+        lam=alternatives(sorted({str(lam) for lams in MEMORISE_LAMS.values() for lam in lams})),
     conda:
         ENVIRONMENT
     threads: SETTINGS.threads
@@ -98,7 +99,28 @@ rule memorise_at:
         "run_memorise.py"
 
 
-MEMORISE_TABLES = expand(rules.memorise_at.output, n=MEMORISE["images"], lam=MEMORISE["lams"])
+MEMORISE_TABLES = [
+    table for n, lams in MEMORISE_LAMS.items() for table in expand(rules.memorise_at.output, n=n, lam=lams)
+]
+
+
+rule memorise_models:
+    input:
+        train=rules.data.output.train,
+        logs=expand(rules.train_ot.output.log, run=FIRST_RUNS),
+        samples=expand(rules.train_ot.output.samples, run=FIRST_RUNS),
+    output:
+        "results/memorise/models.csv",
+    log:
+        "logs/memorise/models.log",
+    conda:
+        ENVIRONMENT
+    params:
+        runs=list(FIRST_RUNS.values()),
+    message:
+        "Do the trained generators copy the data"
+    script:
+        "run_memorise.py"
 
 
 rule memorise_verdict:

@@ -4,6 +4,7 @@ from companion.common.job import job
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from companion.common.checks import write_verdicts
@@ -50,6 +51,26 @@ def memorise(train_path, n, lam, settings, path):
     write_csv(Path(path), COLUMNS, rows)
 
 
+def models(train_path, runs, path):
+    """Write the same columns for trained generators, start `generator`; what was not measured of them is empty.
+
+    Args:
+        train_path: training images.
+        runs: of each run its log.csv, samples.npz and settings.
+        path: written.
+    """
+    images, rows = torch.from_numpy(load_part(Path(train_path)).to_unit()), []
+    for log, samples, config in runs:
+        y, last = images[: config["n_train"]], read_table(log)[-1]
+        scale = float(y.double().square().sum(1).mean())
+        with np.load(samples, allow_pickle=False) as found:
+            x = torch.from_numpy(found["images"]).flatten(1)
+        seen = {"n": len(y), "lam": config["lam"], "start": "generator", "value": float(last["value"])}
+        seen |= {"atoms": float(last["effective_atoms"])} | copies(x, y, apart(y), scale)
+        rows.append([seen.get(key, "") for key in COLUMNS])
+    write_csv(Path(path), COLUMNS, rows)
+
+
 def expected(train_path, sizes, path):
     """Write what theory expects: n, lam, and there the covariance bound and the copying bound; n, threshold, collapse.
 
@@ -87,6 +108,9 @@ if "snakemake" in globals():
             expected(smk.input.train, smk.params.sizes, smk.output[0])
         elif smk.rule == "memorise_verdict":
             judge(smk.input.tables, smk.input.bounds, smk.output[0])
+        elif smk.rule == "memorise_models":
+            runs = list(zip(smk.input.logs, smk.input.samples, smk.params.runs, strict=True))
+            models(smk.input.train, runs, smk.output[0])
         else:
             settings = smk.params.settings
             memorise(smk.input.train, int(smk.wildcards.n), float(smk.wildcards.lam), settings, smk.output[0])
