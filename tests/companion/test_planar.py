@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from companion.common.checks import TOO_FEW
 from companion.common.readers import read_table
 from companion.persistence import draw_planar as plot
 from companion.persistence import run_planar as script
@@ -18,6 +19,7 @@ from companion.persistence import run_planar_table as planar_table
 from companion.persistence import summary as paper_b_summary
 from companion.persistence.arms import METHODS, PlanarConfig
 from companion.persistence.planar import LAWS, PlanarRun, sampling_floor
+from companion.persistence.planar_stacked import follow_stacked
 from companion.persistence.verdicts import judged
 
 TINY = PlanarConfig(outer_steps=4, measure_every=2, batch_size=32, atoms=32, psi_steps=2, critic_steps=2, lam=0.05)
@@ -164,17 +166,21 @@ def write_log(path, seeds, w1_of):
     path.parent.mkdir(parents=True)
     lines = ["seed,step,generator_updates,gradients,w1,cosine"]
     for seed in range(seeds):
-        lines += [f"{seed},{step},{step},{6 * step},{w1_of(seed, step)},0.5" for step in range(0, 201, 10)]
+        lines += [f"{seed},{step},{step},{6 * step},{w1_of(seed, step)},0.5" for step in range(0, 601, 10)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
-def made_up(tmp_path, seeds, better=0.1):
-    """K = 5 sooner and lower than K = 1, naive WGAN worse than both, with a little that depends on the seed."""
-    ends = {"w1fe-lp-K1": 0.2, "w1fe-lp-K5": 0.2 - better, "wgan-stale-lp-K5": 0.2 + better, "w1fe-lp-K1-lr5": 0.2}
+def made_up(tmp_path, seeds, better=0.1, still=0.0):
+    """K = 5 sooner and lower than K = 1, naive WGAN worse than both, with a little that depends on the seed.
+
+    still: by how much W1 still falls over the last hundred steps.
+    """
+    ends = {"w1fe-lp-K1-dt0.05": 0.2, "w1fe-lp-K5-dt0.05": 0.2 - better, "wgan-lp-K5": 0.2 + better, "wgan-lp-K1": 0.2}
+    ends["w1fe-lp-K1-dt0.05-lr5"] = 0.2
 
     def falling(end):
-        return lambda seed, step: max(end + 0.01 * seed, 1 - step * (0.4 - end) / 40)
+        return lambda seed, step: max(end + 0.01 * seed, 1 - step * (0.4 - end) / 40) + still * (600 - step) / 100
 
     folders = {f"8gaussians-{arm}": end for arm, end in ends.items()}
     return {arm: write_log(tmp_path / arm / "log.csv", seeds, falling(end)) for arm, end in folders.items()}
@@ -187,11 +193,41 @@ def test_verdicts_follow_the_rule(tmp_path):
     refuted = judged(made_up(tmp_path / "b", 10, better=-0.1), "paper")
     assert {holds for holds, _ in refuted.values()} == {False}
     two = judged(made_up(tmp_path / "c", 2), "laptop")
-    assert {holds for holds, _ in two.values()} == {None}
+    assert {holds for holds, _ in two.values()} == {TOO_FEW}
     assert "over 2 paired seeds" in two["B-faster"][1]
     smoke = judged(made_up(tmp_path / "d", 10), "smoke")
-    assert {holds for holds, _ in smoke.values()} == {None}
+    assert {holds for holds, _ in smoke.values()} == {TOO_FEW}
     assert judged({}, "paper") == {}
+
+
+def test_six_seeds_decide_one_claim_of_a_family_of_three(tmp_path):
+    arms = ("8gaussians-w1fe-lp-K1-dt0.05", "8gaussians-w1fe-lp-K5-dt0.05")
+    for seeds, faster in ((6, True), (5, TOO_FEW)):
+        logs = made_up(tmp_path / str(seeds), seeds)
+        found = judged({arm: logs[arm] for arm in arms}, "laptop")
+        assert found["B-faster"][0] is faster
+        assert found["B-better"][0] is faster  # 3 / 2^6 = 0.047: members that were not run count as well
+
+
+def test_the_end_is_judged_on_arms_at_rest_only(tmp_path):
+    found = judged(made_up(tmp_path, 10, still=0.1), "paper")
+    assert found["B-faster"][0] is True
+    assert {found[key][0] for key in found if key != "B-faster"} == {TOO_FEW}
+    assert found["B-better"][1].endswith("W1 still falls")
+
+
+def test_seeds_in_a_stack_are_the_plain_runs():
+    config = replace(TINY, persistence=2, dt=0.05, outer_steps=3)
+    looked = []
+    found = follow_stacked(config, [3, 5], "cpu", lambda run: looked.append(run.step))
+    assert looked == [0, 2, 3]
+    for seed, (rows, seconds) in found.items():
+        plain, _ = PlanarRun(config, seed).follow(config.outer_steps, config.measure_every)
+        assert [row["gradients"] for row in rows] == [row["gradients"] for row in plain]
+        assert [row["w1"] for row in rows] == pytest.approx([row["w1"] for row in plain], rel=1e-4)
+        # Adam's first step goes by the sign alone, also of a derivative that is 0 but for rounding
+        assert [row["cosine"] for row in rows] == pytest.approx([row["cosine"] for row in plain], abs=0.01)
+        assert [trained for trained, _ in seconds] == sorted(trained for trained, _ in seconds)
 
 
 def test_equal_counts_compare_within_the_shorter_run(tmp_path):

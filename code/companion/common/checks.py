@@ -1,7 +1,7 @@
 """What every study's verdicts.py is made of: rows of the verification, and verdicts on claims with their evidence.
 
-Its doors are `claims(inputs, preset)`, which gives {id of a claim: (True, False, None or UNTESTED, evidence)}, and
-`checks(inputs, preset, references)`, which gives rows. `inputs` are the paths which the rules of these names give,
+Its doors are `claims(inputs, preset)`, which gives {id of a claim: (True, False, None, TOO_FEW or UNTESTED, evidence)},
+and `checks(inputs, preset, references)`, which gives rows. `inputs` are the paths which the rules of these names give,
 `preset` is a name (smoke decides nothing), `references` the folder of the reference tables.
 """
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from companion.common.files import write_csv
 from companion.common.readers import read_json
 
-UNTESTED = "not tested"  # the verdict on what was not run; else True, False or None
-WORDS = {True: "confirmed", False: "refuted", None: "undecided"}
+UNTESTED = "not tested"  # the verdict on what was not run; else True, False, None or TOO_FEW
+TOO_FEW = "too few runs"  # undecided, but by construction: whatever these runs had given, they could not decide
+WORDS = {True: "confirmed", False: "refuted", None: "undecided", TOO_FEW: "undecided"}
 UNTRAINED = "the smoke preset does not train to the end"
 
 

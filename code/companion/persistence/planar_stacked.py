@@ -19,12 +19,14 @@ import torch
 from torch import Tensor
 
 from companion.algorithms.networks import CriticMlp, ResidualMlp
+from companion.common.progress import Progress
 from companion.persistence.arms import CRITIC_METHODS, PlanarConfig
-from companion.persistence.planar import EVAL_POINTS, LATENT, held_out
+from companion.persistence.planar import EVAL_POINTS, LATENT, PlanarRun, held_out
 from companion.persistence.planar_kinds import Arm, Draws, Kind, kind, pace, rates
 from companion.scores.distances import exact_w1
 
 Step = Callable[[], None]
+Courses = dict[int, tuple[list[dict[str, float]], list[tuple[float, float]]]]
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,30 @@ class Course:
         """Yield the plain networks, G and phi, of each arm as they now are."""
         for stacks in self.kinds:
             yield from stacks.networks()
+
+
+def follow_stacked(
+    config: PlanarConfig, seeds: Sequence[int], device: str, look: Callable[[PlanarRun], None]
+) -> Courses:
+    """Train an arm on its seeds in one stack, and measure each as its plain run does.
+
+    Returns:
+        seed -> rows and seconds, as from `Experiment.follow`; of training and of measuring a seed's share.
+    """
+    course, runs = Course([(config, seed) for seed in seeds], device), [PlanarRun(config, seed) for seed in seeds]
+    found: Courses = {seed: ([], []) for seed in seeds}
+    tell, measured = Progress(config.name(), config.outer_steps, "outer steps"), 0.0
+    for seen in course.follow(config.measure_every):
+        start = time.perf_counter()
+        for run, (generator, critic), (rows, _) in zip(runs, course.networks(), found.values(), strict=True):
+            run.step, run.generator, run.potential.network = seen.step, generator, critic
+            rows.append(run.measure())
+        measured += (time.perf_counter() - start) / len(runs)
+        for _, seconds in found.values():
+            seconds.append((seen.seconds, measured))
+        look(runs[0])
+        tell(seen.step)
+    return found
 
 
 def scores(law: str, seed: int, samples: Tensor) -> list[float]:

@@ -12,8 +12,9 @@ from companion.algorithms.runs import run_record
 from companion.common.devices import own_device
 from companion.common.files import replacing, write_json
 from companion.common.seed_tables import follow_seeds, write_seed_tables
-from companion.persistence.arms import PlanarConfig
+from companion.persistence.arms import CRITIC_METHODS, PlanarConfig
 from companion.persistence.planar import EVAL_POINTS, LAWS, PlanarRun, sampling_floor
+from companion.persistence.planar_stacked import follow_stacked
 
 SNAPSHOTS = (0, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the outer steps
 EXTENT, GRID = 1.6, 65  # the potential is drawn on [-1.6, 1.6]^2
@@ -31,7 +32,7 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
     """
     torch.set_num_threads(threads)
     own_device(device)  # refuses what this machine does not have
-    out, courses, snapshots = Path(out_dir), {}, []
+    out, snapshots = Path(out_dir), []
     every, last = config.measure_every, config.outer_steps
     kept = {min(math.ceil(share * last / every) * every, last) for share in SNAPSHOTS}
 
@@ -39,8 +40,11 @@ def run(config, seeds, out_dir, device="cpu", threads=1):
         if training.step in kept:
             snapshots.append(snapshot(training))
 
-    for seed, _, course in follow_seeds(config, seeds, lambda seed: PlanarRun(config, seed, device), look):
-        courses[seed] = course
+    if config.method in CRITIC_METHODS:
+        courses = follow_stacked(config, seeds, device, look)
+    else:
+        plain = follow_seeds(config, seeds, lambda seed: PlanarRun(config, seed, device), look)
+        courses = {seed: course for seed, _, course in plain}
     total = write_seed_tables(out, courses[seeds[0]][0][0], courses)
     data = LAWS[config.law](EVAL_POINTS, torch.Generator().manual_seed(seeds[0]))
     stacked = {key: np.stack([shot[key] for shot in snapshots]) for key in snapshots[0]}
