@@ -156,6 +156,17 @@ BY_NAME = [
         ),
         {"preset": "adaptation_paired"},
     ),
+    (
+        "generation_paired",
+        "Paper B",
+        "persistence/draw_generation.py",
+        each(
+            rules.train_generation_paired.output,
+            {"records": "record", "logs": "log", "timings": "timing", "samples": "samples"},
+            arm=GENERATED_ARMS,
+        ),
+        {"preset": "generation_paired"},
+    ),
 ]
 ALIKE = {
     "pilot": "figure2",
@@ -164,6 +175,7 @@ ALIKE = {
     "euler": "planar",
     "euler_authors": "planar",
     "adaptation_paired": "adaptation",
+    "generation_paired": "generation",
 }  # figure: whose caption it has
 
 for _name, _paper, _script, _inputs, _params in [*DRAWN, *BY_NAME]:

@@ -48,11 +48,11 @@ def read_run(folder):
 #
 # Folders of an earlier preset or seed may lie beside those of the last run of the workflow. One of its tables,
 # `results/shrinkage/cost.csv`, has a row for each run that its verdict is about, with the name in the run's own record.
-# Of several seeds the first is taken, as in the verdict.
+# Of several seeds the first is shown.
 
 # %%
 dataset = read_json(f"{DATA}/dataset.json")
-verdicts = [entry for entry in read_json("results/claims.json") if entry["id"].startswith("A-smoothing")]
+verdicts = [entry for entry in read_json("results/claims.json") if entry["id"] in ("A-collapse", "A-smoothing")]
 with (ROOT / "results/shrinkage/cost.csv").open(encoding="utf-8", newline="") as stream:
     judged = {row["name"] for row in csv.DictReader(stream) if row["kind"] == "run"}
 runs = [read_run(path.parent) for path in RUNS.glob("*/run.json") if read_json(path).get("name") in judged]
@@ -66,13 +66,15 @@ presets = {
     for path in (ROOT / "config/presets").glob("*.yaml")
     if all(common[key] == yaml.safe_load(path.read_text())[key] for key in ("outer_steps", "inner_steps", "batch_size"))
 }
-decided = all(entry["verdict"] in ("confirmed", "refuted") for entry in verdicts)
+decided = verdicts[0]["verdict"] in ("confirmed", "refuted")
 
 print(f"data: {dataset['label']}, images of {dataset['shape'][0]} x {dataset['shape'][1]}")
 print(f"preset: {', '.join(sorted(presets)) or 'none of the presets as they are'}")
 print(f"{common['n_train']} atoms, {common['outer_steps']} theta-steps of {common['inner_steps']} psi-steps each")
 print(f"generators: {', '.join(generators)}; lam: {', '.join(f'{lam:g}' for lam in lams)}")
-print("" if decided else "NO VERDICT can be drawn from these runs: smoke preset, or fewer than three values of lam")
+print(
+    "" if decided else "NO VERDICT can be drawn from these runs: smoke preset, or no lam beyond the threshold"
+)
 
 # %% [markdown]
 # ## Samples and logs
@@ -116,7 +118,8 @@ plt.show()
 #
 # The claim: $\lambda$ *trades fidelity for smoothing*. Two numbers follow each side. Atoms per sample should grow with
 # $\lambda$, from exactly one at $\lambda = 0$. The total variance of the samples, as a fraction of the data's, should
-# fall.
+# fall. It is judged in two parts: whether it falls at every step of $\lambda$, over several training seeds, and whether
+# it is gone beyond the threshold below.
 #
 # Theory says how fast. If data and model were Gaussian, the best model would have covariance
 # $\Sigma - \frac{\lambda}{2} I$ with negative eigenvalues set to $0$. In units of $m = \overline{\|y\|^2}$ the variance
@@ -179,36 +182,29 @@ plt.show()
 # ## Conclusion
 #
 # At $\lambda = 0$ every sample is pulled to one image. Raising $\lambda$ makes it average over more of them, which
-# blurs; once $\lambda$ passes $2 e_1 / m$ all samples are the mean image. What these runs say of it is printed below,
-# from the workflow's own verdict, which the last cell recomputes. Where nothing was learned, the checks are those that
-# any generator passes, and the verdict is "undecided".
+# blurs; once $\lambda$ passes $2 e_1 / m$ all samples are the mean image. What the workflow says of both is printed
+# below, and the second is recomputed. Where nothing was learned, the checks are those that any generator passes, and
+# the verdict is "undecided".
 
 
 # %%
-def smoothing(generator):
-    """The claim's two halves on one generator: atoms rise with lam, variance is lower at the end than at the start."""
-    _, _, atoms, variance, _ = zip(*(row for row in rows if row[0] == generator), strict=True)
-    return bool(np.all(np.diff(atoms) > 0) and variance[-1] < variance[0])
-
-
-holds = all(smoothing(generator) for generator in generators)
+beyond = [row[3] for row in rows if row[1] > threshold]
+below = [row[3] for row in rows if row[1] <= threshold]
+collapsed = bool(beyond) and max(beyond) <= 0.01 < min(below)
 for entry in verdicts:
     print(f"{entry['id']}: {entry['verdict']} ({entry['evidence']})")
-print("recomputed here:", "it holds" if holds else "it does not hold")
+print("recomputed here: variance", "goes" if collapsed else "does not go", "beyond the threshold, and no earlier")
 print("" if decided else "(which means nothing in runs without a verdict)")
 
 assert runs, "there is at least one run"
 for run, (_, lam, atoms, variance, value) in zip(runs, rows, strict=True):
-    assert run["log"]["step"][-1] == common["outer_steps"], "the log goes to the last step"
+    assert run["log"]["step"][-1] <= common["outer_steps"], "a run ends with its last step, or once it has collapsed"
     assert run["samples"].shape[1:] == tuple(dataset["shape"]), "samples are as large as the data"
     assert np.abs(run["samples"] - 0.5).max() <= 0.5, "a sigmoid's values lie in [0, 1]"
     assert np.isfinite([atoms, variance, value]).all(), "numbers"
     assert 1 - 1e-5 <= atoms <= common["n_train"] * (1 + 1e-5), "a perplexity lies between 1 and n, up to float32"
     assert lam > 0 or abs(atoms - 1) < 1e-6, "at lam = 0 the assignment is one-hot"
 if decided:
-    refuted = any(entry["verdict"] == "refuted" for entry in verdicts)
-    assert holds != refuted, "the workflow's verdict is what its runs say"
-    for _, lam, _, variance, _ in rows:
-        assert lam < threshold or variance < 0.1, "beyond the threshold samples are alike; 0.1: short training"
+    assert collapsed == (verdicts[0]["verdict"] == "confirmed"), "the workflow's verdict is what its runs say"
 else:
-    assert {entry["verdict"] for entry in verdicts} == {"undecided"}, "nothing shown, nothing claimed"
+    assert "undecided" in {entry["verdict"] for entry in verdicts}, "nothing shown, nothing claimed"

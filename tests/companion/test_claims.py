@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from companion.common.checks import UNTESTED
+from companion.common.checks import TOO_FEW, UNTESTED
 from companion.reader.claims_map import by_tests, function_file, judge, outcomes, read_map
+from companion.reader.keep import keep
+from companion.reader.standing import settled, stand
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = read_map(ROOT / "paper/claims.yaml")
@@ -30,7 +32,11 @@ def test_no_id_is_used_twice():
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["id"])
 def test_an_entry_leads_to_function_test_and_figure(entry):
     judged = {"not_tested"} if "not_tested" in entry else {"judged"}
-    assert set(entry) == {"id", "statement", "where", "kind", "function", "tests", "shown"} | judged
+    if "decide" in entry:
+        (how,) = {"target", "command", "nothing"} & set(entry["decide"])
+        assert set(entry["decide"]) == {how} | ({"jobs"} if how == "command" else set())
+        assert how != "target" or f"\nrule {entry['decide'][how]}:" in RULES or f'"{entry["decide"][how]}",' in RULES
+    assert set(entry) - {"decide"} == {"id", "statement", "where", "kind", "function", "tests", "shown"} | judged
     assert entry["kind"] in KINDS
     assert entry["where"] in KNOWN_PLACES
     assert (entry.get("judged") == "results") == (entry["kind"] == EMPIRICAL)
@@ -119,9 +125,12 @@ def test_verdicts_follow_the_outcomes_of_tests(tmp_path, tests, verdict, evidenc
 
 def test_verdicts_follow_results():
     entries = [{"id": f"A-{k}", "judged": "results"} for k in range(5)] + [{"id": "A-5", "not_tested": "too hard"}]
+    entries.append({"id": "A-6", "judged": "results"})
     measured = {"A-0": (True, "a"), "A-1": (False, "b"), "A-2": (None, "c"), "A-3": (UNTESTED, "not run: no data")}
-    judged = judge(entries, measured, {})
+    *judged, few = judge(entries, measured | {"A-6": (TOO_FEW, "two seeds")}, {})
+    assert (few["verdict"], few["why"]) == ("undecided", TOO_FEW)
     verdicts = ["confirmed", "refuted", "undecided", "not tested", "not tested", "not tested"]
+    assert [entry["why"] for entry in judged] == [None, None, "left open", UNTESTED, UNTESTED, UNTESTED]
     assert [entry["verdict"] for entry in judged] == verdicts
     assert [entry["evidence"] for entry in judged[3:]] == [
         "not run: no data",
@@ -130,6 +139,50 @@ def test_verdicts_follow_results():
     ]
     with pytest.raises(KeyError, match="A-9"):
         judge(entries, {"A-9": (True, "")}, {})
+
+
+TIMES = {"cores": 4, "seconds": {"a/x.tsv": 600.0, "b.tsv": 60.0}}
+KEPT = {
+    "plane": {"date": "2026-11-30", "data": "", "core_seconds": 1200, "verdicts": {
+        "A-0": {"verdict": "refuted", "evidence": "worse"}, "A-1": {"verdict": "undecided", "evidence": "even"}
+    }},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "verdict", "why", "decide", "standing", "told"), [
+    ("A-0", "confirmed", None, {"target": "plane"}, "confirmed", None),
+    ("A-0", "undecided", TOO_FEW, {"target": "plane"}, "refuted earlier",
+     "refuted by the target plane on 2026-11-30: worse; again: snakemake --cores all plane, about 10 min on 2 cores"),
+    ("A-1", UNTESTED, UNTESTED, {"target": "plane"}, "left open", "undecided by the target plane"),
+    ("A-1", UNTESTED, UNTESTED, {"target": "other"}, UNTESTED, "not run; snakemake --cores all other decides it"),
+    ("A-2", "undecided", TOO_FEW, {"command": "a --config b=2", "jobs": {"a/*": 2}}, TOO_FEW,
+     "these runs are too few to decide it; snakemake --cores all a --config b=2 may, about 10 min on 2 cores"),
+    ("A-2", "undecided", "left open", {"nothing": "they differ"}, "left open",
+     "these runs neither confirm nor refute it: they differ"),
+    ("A-2", "undecided", "left open", None, "left open", "no run of ours decides it"),
+])  # fmt: skip
+def test_a_claim_that_is_open_says_why_and_what_decides_it(key, verdict, why, decide, standing, told):
+    entry = {"id": key, "verdict": verdict, "why": why, "evidence": ""} | ({"decide": decide} if decide else {})
+    (found,) = stand([entry], KEPT, TIMES, 2)
+    assert found["standing"] == standing
+    assert found["open"] is None if told is None else told in found["open"]
+    assert settled(found) == (standing.split()[0] if standing.startswith(("confirmed", "refuted")) else verdict)
+
+
+def test_what_targets_found_is_kept_with_their_core_seconds(tmp_path):
+    target = {"verdicts": str(tmp_path / "verdicts.csv"), "logs": str(tmp_path / "logs"), "dataset": None}
+    with pytest.raises(OSError, match="none of plane was run here"):
+        keep({"plane": target}, tmp_path / "kept.json")
+    (tmp_path / "logs").mkdir()
+    for k in range(2):
+        (tmp_path / f"logs/{k}.log").write_text(f"arm: done in 9.0 s, 1{k}.5 core s\n", encoding="utf-8")
+    (tmp_path / "verdicts.csv").write_text("id,verdict,evidence\nA-0,refuted,worse\n", encoding="utf-8")
+    (tmp_path / "kept.json").write_text(json.dumps({"adapt": {"data": "x"}}), encoding="utf-8")
+    keep({"plane": target, "other": target | {"verdicts": "none"}}, tmp_path / "kept.json")
+    kept = json.loads((tmp_path / "kept.json").read_text(encoding="utf-8"))
+    assert list(kept) == ["adapt", "plane"]
+    assert kept["plane"]["core_seconds"] == 22
+    assert kept["plane"]["verdicts"] == {"A-0": {"verdict": "refuted", "evidence": "worse"}}
 
 
 def test_the_kept_verdicts_are_those_of_the_map():

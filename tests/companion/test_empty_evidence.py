@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from companion.common.checks import TOO_FEW
 from companion.common.files import write_csv
 from companion.counterexample import verdicts as counterexample
 from companion.crosscheck import verdicts as crosscheck
-from companion.images.verdicts import smoothing
+from companion.images.verdicts import collapse, smoothing
 from companion.persistence import verdicts as paper_b_checks
 from companion.persistence.summary import reached
 from companion.reader import verification as verify
@@ -16,7 +17,7 @@ COST = ("kind", "name", "lam", "value")
 STABILITY = ("lam", "inner_steps", "ties", "w2", "marginal_error")
 STEPS = ("instance", "schedule", "solver", "lam", "step", "inner_steps", "max_distance")
 BOUNDS = [("bound", "", 0.001, 0.01), ("bound", "", 1, 1)]
-ARMS = [(0, 1, 0, 2, 0.1), (0, 4, 0, 1, 0.1)]
+ARMS = [(0, 1, 0, 2, 0.1), (0, 4, 0, 1, 0.1), (0.01, 4, 0, 1, 0.1)]
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "verdict", "evidence"), [
-    ([*BOUNDS, ("run", "a", 0, 0.5)], None, "no lam > 0 was run"), (BOUNDS, None, "no lam > 0 was run"),
-    ([("run", "a", 0.1, 0.5)], None, "no bound was computed"),
-    ([*BOUNDS, ("run", "a", 1e-5, 0.009)], None, "no run with lam >= 0.001"),
+    ([*BOUNDS, ("run", "a", 0, 0.5)], TOO_FEW, "no lam > 0 was run"), (BOUNDS, TOO_FEW, "no lam > 0 was run"),
+    ([("run", "a", 0.1, 0.5)], TOO_FEW, "no bound was computed"),
+    ([*BOUNDS, ("run", "a", 1e-5, 0.009)], TOO_FEW, "no run with lam >= 0.001"),
     ([*BOUNDS, ("run", "a", 1e-5, 0.009), ("run", "b", 1, 1)], None, "1: 1.000 / 1.000"),
     ([*BOUNDS, ("run", "a", 1, 1)], True, "1: 1.000 / 1.000"),
     ([*BOUNDS, ("run", "a", 1, 2)], False, "1: 2.000 / 1.000"),
@@ -43,14 +44,26 @@ def test_the_bound_needs_a_lam_above_0(write, rows, verdict, evidence):
     assert found["A-bound"][0] is verdict
     assert evidence in found["A-bound"][1]
     assert found["A-solver-error"][0] is True
-    assert {holds for holds, _ in shrinkage.claims(paths, "smoke").values()} == {None}
+    assert {holds for holds, _ in shrinkage.claims(paths, "smoke").values()} == {TOO_FEW}
 
 
-@pytest.mark.parametrize("arms", [[], ARMS[:1], [(0.1, *arm[1:]) for arm in ARMS]])
+@pytest.mark.parametrize("arms", [[], ARMS[:1], ARMS[:2], [(0.1, *arm[1:]) for arm in ARMS]])
 def test_the_solvers_error_needs_two_numbers_of_steps_at_lam_0(write, arms):
     paths = {"cost": write("cost.csv", COST, BOUNDS), "stability": write("stability.csv", STABILITY, arms)}
     found = shrinkage.claims(paths, "laptop")
-    assert found["A-solver-error"] == (None, "no two numbers of inner steps were run at lam = 0")
+    assert found["A-solver-error"][0] == TOO_FEW
+
+
+@pytest.mark.parametrize(("arms", "holds"), [
+    ([(0, 1, 0, 9), (0, 4, 0, 7), (0, 4, 0, 6), (0.01, 4, 0, 6)], True),  # 9 - 6.5 > 1, the noise
+    ([(0, 1, 0, 7), (0, 4, 0, 7), (0, 4, 0, 6), (0.01, 4, 0, 6)], None),
+    ([(0, 1, 0, 5), (0, 4, 0, 7), (0, 4, 0, 6), (0.01, 4, 0, 6)], False),  # one inner step does best
+    ([(0, 1, 0, 9), (0, 4, 0, 7), (0, 4, 0, 6), (0.01, 4, 0, 5)], False),  # the gradient helps
+    ([(0, 1, 0.02, 9), (0, 4, 0, 7), (0, 4, 0, 6), (0.01, 4, 0, 6)], False),  # samples tie
+])  # fmt: skip
+def test_the_solvers_error_can_be_refuted(arms, holds):
+    named = [dict(zip(STABILITY, arm, strict=False)) for arm in arms]
+    assert shrinkage.solver_error(named)[0] is holds
 
 
 @pytest.mark.parametrize(
@@ -66,8 +79,44 @@ def test_the_counterexample_needs_runs_on_both_sides(write, lam, undecided):
     assert {holds for holds, _ in nothing.values()} == {None}
 
 
+def runs_of(shares, seeds=3, generator="mlp"):
+    """Image runs by lam, the variance of each seed 0.01 apart."""
+    return [
+        {
+            "config": {"generator": generator, "lam": lam, "seed": k},
+            "diversity": share + 0.01 * k,
+            "effective_atoms": atoms,
+        }
+        for lam, share, atoms in shares
+        for k in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize(("shares", "holds"), [
+    ([(0, 0.9, 1), (0.01, 0.6, 5), (0.1, 0.2, 99), (0.2, 0.9, 500)], True),  # beyond the critical lam nothing is asked
+    ([(0, 0.9, 1), (0.01, 0.89, 5), (0.1, 0.2, 99)], None),  # within the intervals
+    ([(0, 0.6, 1), (0.01, 0.9, 5), (0.1, 0.2, 99)], False),  # rises once, whatever the ends
+    ([(0, 0.9, 9), (0.01, 0.6, 5), (0.1, 0.2, 99)], False),  # atoms fall
+    ([(0, 0.9, 1), (0.1, 0.2, 99)], TOO_FEW),
+])  # fmt: skip
+def test_smoothing_is_judged_step_by_step(shares, holds):
+    assert smoothing(runs_of(shares), 1.0, 0.15, "laptop")[0] is holds
+    assert smoothing(runs_of(shares, seeds=1), 1.0, 0.15, "laptop")[0] is TOO_FEW
+
+
+@pytest.mark.parametrize(("shares", "holds"), [
+    ([(0.01, 0.5, 9), (0.2, 0.001, 99)], True),
+    ([(0.01, 0.5, 9), (0.2, 0.2, 99)], False),  # variety beyond
+    ([(0.01, 0.001, 9), (0.2, 0.001, 99)], False),  # none below
+    ([(0.01, 0.5, 9)], TOO_FEW),
+])  # fmt: skip
+def test_a_collapse_needs_runs_on_both_sides(shares, holds):
+    assert collapse(runs_of(shares, seeds=1), 1.0, 0.15, "laptop")[0] is holds
+
+
 def test_no_image_run_shows_no_smoothing():
-    assert smoothing([], 1.0, "laptop") == (None, "no run")
+    assert smoothing([], 1.0, 0.1, "laptop") == (TOO_FEW, "no run")
+    assert collapse([], 1.0, 0.1, "laptop")[0] == TOO_FEW
 
 
 def test_too_few_measures_reach_no_level():

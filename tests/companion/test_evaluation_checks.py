@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from companion.common.checks import TOO_FEW
 from companion.common.files import write_csv
 from companion.reader import references as update_references
 from companion.scores import verdicts as checks
@@ -106,12 +107,12 @@ def test_fidelity_is_judged_beyond_the_intervals(write):
     assert claims(write, level)["A-fidelity"][0] is None
     worse = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 300}}
     assert claims(write, worse)["A-fidelity"][0] is False
-    assert claims(write, SETS, preset="smoke")["A-fidelity"][0] is None
+    assert claims(write, SETS, preset="smoke")["A-fidelity"][0] is TOO_FEW
 
 
 def test_one_training_seed_decides_nothing(write):
     found = claims(write, {name: row | {"seeds": 1} for name, row in SETS.items()})
-    assert {verdict for verdict, _ in found.values()} == {None}
+    assert {verdict for verdict, _ in found.values()} == {TOO_FEW}
     assert all(evidence.endswith("training seeds: 1") for _, evidence in found.values())
 
 
@@ -127,7 +128,7 @@ def test_a_variant_must_win_at_the_same_time_and_without_losing_recall(write):
     assert slow[0] is None
     assert "100 s" in slow[1]
     unscored = SETS | {name: SETS[name] | {"fid": float("nan")}}
-    assert claims(write, unscored)["A-beyond"][0] is None
+    assert claims(write, unscored)["A-beyond"][0] is TOO_FEW
 
 
 @pytest.mark.parametrize(

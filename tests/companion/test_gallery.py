@@ -76,10 +76,26 @@ def record():
 
 
 CLAIMS = [
-    {"id": "A-x", "statement": "x < y & z.", "where": "abstract", "kind": "inequality", "verdict": "confirmed"}
+    {
+        "id": "A-x",
+        "statement": "x < y & z.",
+        "where": "abstract",
+        "kind": "inequality",
+        "verdict": "confirmed",
+        "standing": "confirmed",
+        "open": None,
+    }
     | {"function": "otgrad.semidual.SemiDual.value", "tests": ["tests/test_x.py::test_y"], "shown": "figures/one"}
     | {"evidence": "1 test passed", "judged": "tests"},
-    {"id": "B-y", "statement": "y.", "where": "abstract", "kind": "empirical", "verdict": "not tested"}
+    {
+        "id": "B-y",
+        "statement": "y.",
+        "where": "abstract",
+        "kind": "empirical",
+        "verdict": "not tested",
+        "standing": "not tested",
+        "open": "not run; a command decides it",
+    }
     | {
         "function": "companion.algorithms.w1fe.w1fe",
         "tests": [],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from companion.common.checks import TOO_FEW
 from companion.common.readers import read_table
 from companion.shrinkage import draw_memorise, run_memorise
 from companion.shrinkage.memorise import apart, copies, gaussian_start, minimise
@@ -91,4 +92,4 @@ def test_whether_the_optimum_copies_is_read_off_the_better_start(shares, holds):
 
 def test_with_one_side_of_the_threshold_nothing_is_decided():
     rows = [{"n": "9", "lam": "0.01", "start": "data", "value": "1", "copies": "1"}]
-    assert memorised(rows, {9: 0.05})["A-memorise"][0] is None
+    assert memorised(rows, {9: 0.05})["A-memorise"][0] is TOO_FEW

@@ -15,6 +15,7 @@ import pytest
 from companion.common.files import write_csv, write_json
 from companion.reader import report, report_numbers, report_results, report_text
 from companion.reader.claims_map import read_map
+from companion.reader.standing import STANDINGS
 
 ROOT = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (ROOT / "paper/captions").glob("*.rst"))
@@ -121,10 +122,18 @@ def made_records(folder, verdict, preset, data, failing):
     row = {"claim": "a row", "expected": "1", "measured": "2", "verdict": "fail" if failing else "pass"}
     contents = {
         "provenance": {"run": run | {"versions": {"torch": "2.0"}}, "rules": rules, "figures": figures},
-        "claims": [e | {"verdict": verdict, "evidence": "lam 0.1"} for e in read_map(ROOT / "paper/claims.yaml")],
+        "claims": [e | judged(verdict) for e in read_map(ROOT / "paper/claims.yaml")],
         "verification": [row],
     }
     return {name: record(folder / f"{name}.json", content) for name, content in contents.items()}
+
+
+def judged(standing):
+    """What is said of a claim that stands so."""
+    decided = standing in ("confirmed", "refuted")
+    verdict = standing if decided else "not tested" if standing == "not tested" else "undecided"
+    told = None if decided else "Nothing decides it"
+    return {"verdict": verdict, "evidence": "lam 0.1", "standing": standing, "open": told}
 
 
 def collected(folder, verdict="confirmed", preset="laptop", data="mnist", not_run=None, failing=False):
@@ -223,7 +232,7 @@ def test_every_page_says_what_the_report_is_not(tmp_path, preset, data, text):
 # --- It can be typeset ------------------------------------------------------------------------------------------------
 
 
-VARIANTS = [{"verdict": verdict} for verdict in ("confirmed", "refuted", "undecided", "not tested")]
+VARIANTS = [{"verdict": standing} for standing in STANDINGS]
 VARIANTS += [{"not_run": "no USPS"}, {"preset": "smoke", "data": "digits", "failing": True}, {"preset": "paper"}]
 
 

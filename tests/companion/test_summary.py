@@ -6,8 +6,9 @@ ROWS = [
     {"claim": "c", "expected": "-", "measured": "-", "tolerance": "-", "verdict": "skipped: no data"},
 ]
 CLAIMS = [
-    {"id": "A-x", "statement": "It holds.", "verdict": "confirmed"},
-    {"id": "B-y", "statement": "It is better.", "verdict": "refuted"},
+    {"id": "A-x", "statement": "It holds.", "standing": "confirmed", "open": None},
+    {"id": "B-y", "statement": "It is better.", "standing": "refuted", "open": None},
+    {"id": "B-z", "statement": "It is worse.", "standing": "refuted earlier", "open": "refuted by the target plane"},
 ]
 PROVENANCE = {
     "run": {
@@ -39,6 +40,7 @@ def test_all_says_where_to_look_and_shows_only_what_did_not_pass():
     assert "A-x" in text
     assert "It holds." not in text
     assert "B-y: It is better." in text
+    assert "B-z: It is worse. refuted by the target plane" in " ".join(text.split())
     assert "FAIL  bb" in text
     assert "ok  " not in text
     assert max(map(len, text.splitlines())) <= summary.WIDTH

@@ -1,4 +1,7 @@
-"""Algorithm 1's loop on images small enough to train on in a second. Claims: A-convergence-algorithm1, A-smoothing."""
+"""Algorithm 1's loop on images small enough to train on in a second.
+
+Claims: A-collapse, A-convergence-algorithm1, A-smoothing.
+"""
 
 import math
 from dataclasses import replace

@@ -149,7 +149,7 @@ def train(
 
     The cost is ||x - y||^2 / mean ||y||^2. Stopped at any moment and called again, it gives bit for bit the same
     result on the same CPU with as many threads, a generator in evaluation mode. Where the config asks for a variant,
-    its loop is run. Claims: A-smoothing.
+    its loop is run. Claims: A-collapse, A-smoothing.
     `# ASSUME:` the inner loop is warm-started from the average and its step counter restarts at every theta-step.
 
     Args:

@@ -6,6 +6,7 @@ and `checks(inputs, preset, references)`, which gives rows. `inputs` are the pat
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from companion.common.files import write_csv
@@ -14,6 +15,8 @@ from companion.common.readers import read_json
 UNTESTED = "not tested"  # the verdict on what was not run; else True, False, None or TOO_FEW
 TOO_FEW = "too few runs"  # undecided, but by construction: whatever these runs had given, they could not decide
 WORDS = {True: "confirmed", False: "refuted", None: "undecided", TOO_FEW: "undecided"}
+LEAST_LAMS = 3  # of one generator, for a verdict on what lam does
+LEAST_SEEDS = 2  # of training: an interval over one generator's sample sets says nothing of another
 UNTRAINED = "the smoke preset does not train to the end"
 
 
@@ -54,6 +57,15 @@ def kept_for(path, dataset):
     if kept.get("data_sha256", {}).get("train") == dataset["sha256"]["train"]:
         return kept, None
     return {}, f"{path.name} was made on other data" if kept else f"no {path.name}"
+
+
+def rises(means, half_widths):
+    """Whether every mean lies above the one before it, beyond both intervals; False if one lies as far below it.
+
+    None where the intervals leave it open, as those of single numbers do, which are nan.
+    """
+    steps = [(b - a, v + w) for (a, v), (b, w) in pairwise(zip(means, half_widths, strict=True))]
+    return False if any(-gap > width for gap, width in steps) else all(gap > width for gap, width in steps) or None
 
 
 def all_or_some(part, whole):

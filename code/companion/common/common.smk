@@ -105,9 +105,9 @@ def run_configs(lams=None):
     return named_runs(arms)
 
 
-def variant_configs():
-    """The preset's variants of Algorithm 1, each with a lam of its own: as run_configs, for the first generator."""
-    return named_runs([{"generator": SETTINGS.generators[0], "seed": SEEDS} | arm for arm in PRESET["variants"]])
+def variant_configs(arms):
+    """Variants of Algorithm 1, each with a lam of its own: as run_configs, for the first generator."""
+    return named_runs([{"generator": SETTINGS.generators[0], "seed": SEEDS} | arm for arm in arms])
 
 
 def named_runs(arms):

@@ -24,7 +24,7 @@ _REMEDIES = {
 
 @contextmanager
 def job(name: str, log: str | Path) -> Iterator[None]:
-    """Write to `log` how the job ended; turn an expected error into SystemExit with one line.
+    """Write to `log` how the job ended, with its core seconds; turn an expected error into SystemExit with one line.
 
     Args:
         name: what the line begins with, such as the rule's name.
@@ -46,4 +46,5 @@ def job(name: str, log: str | Path) -> Iterator[None]:
         if remedy or any(kind in _EXPECTED for kind in kinds):
             raise SystemExit(f"{name}: {remedy or ' '.join(str(error).split())}") from None
         raise
-    log.write_text(f"{name}: done in {time.perf_counter() - start:.1f} s\n", encoding="utf-8")
+    spent = time.perf_counter() - start, time.process_time()
+    log.write_text("{}: done in {:.1f} s, {:.1f} core s\n".format(name, *spent), encoding="utf-8")

@@ -4,5 +4,5 @@
 the samples, `draw_training` the course of the cost. The algorithm is companion.algorithms.algorithm1; the samples are
 scored in companion.scores.
 
-Claims: A-smoothing.
+Claims: A-collapse, A-smoothing.
 """

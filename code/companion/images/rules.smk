@@ -3,14 +3,17 @@ IMAGES = f"results/runs/images/{IMAGE_TAG}"
 RUNS = run_configs()
 PILOT_LAMS = [lam for lam in STUDIES["images"]["pilot_lams"] if lam > 0 or PRESET["step_rule"] != "sinkhorn"]
 PILOT_RUNS = run_configs(PILOT_LAMS)
-VARIANT_RUNS = variant_configs()
+VARIANT_RUNS = variant_configs(PRESET["variants"])
 JUDGED = joined(RUNS, VARIANT_RUNS)
+LOST_RUNS = {
+    name: arm for name, arm in variant_configs(STUDIES["images"]["lost_variants"]).items() if name not in JUDGED
+}
 FIGURE2 = STUDIES["images"]["figure2"]
 FEWER = SETTINGS.asked["lams"] is None and len(SETTINGS.lams) > FIGURE2["most_lams"]
 FIGURE2_LAMS = FIGURE2["lams"] if FEWER else SETTINGS.lams
 FIRST_RUNS = {name: config for name, config in RUNS.items() if config["seed"] == SETTINGS.seed}
 FIGURE2_RUNS = {name: config for name, config in FIRST_RUNS.items() if config["lam"] in FIGURE2_LAMS}
-TRAINABLE = joined(JUDGED, PILOT_RUNS)
+TRAINABLE = joined(JUDGED, PILOT_RUNS, LOST_RUNS)
 
 
 wildcard_constraints:

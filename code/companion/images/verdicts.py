@@ -1,20 +1,33 @@
 """Are the image runs what training gives, and does lam trade fidelity for smoothing in them?"""
 
+from dataclasses import astuple
 from pathlib import Path
 
-import numpy as np
+from companion.common.checks import (
+    LEAST_LAMS,
+    LEAST_SEEDS,
+    TOO_FEW,
+    UNTRAINED,
+    in_range,
+    kept_for,
+    listed,
+    rises,
+    row,
+    skipped,
+)
+from companion.common.readers import data_spread, read_json, read_table, run_summary
+from companion.common.statistics import interval
 
-from companion.common.checks import UNTRAINED, in_range, kept_for, listed, row, skipped
-from companion.common.readers import data_spread, read_json, run_summary
-
-LEAST_LAMS = 3  # of one generator, for a verdict on what lam does
+COLLAPSED = 0.01  # share of the data's variance up to which next to nothing is left
 SLACK = 0.02  # share by which a value may exceed that of the collapsed generator
 
 
 def claims(inputs, preset):
-    """Judge A-smoothing."""
+    """Judge A-collapse and A-smoothing."""
     runs, (variance, _) = _read(inputs)
-    return {"A-smoothing": smoothing(runs, variance, preset)}
+    critical = next(float(row["lam"]) for row in read_table(inputs["cost"]) if row["kind"] == "critical")
+    given = runs, variance, critical, preset
+    return {"A-collapse": collapse(*given), "A-smoothing": smoothing(*given)}
 
 
 def checks(inputs, preset, references):
@@ -28,22 +41,47 @@ def _read(inputs):
     return runs, data_spread(inputs["train"], runs[0]["config"]["n_train"])
 
 
-def smoothing(runs, variance, preset):
-    """Whether with every generator diversity falls and effective atoms rise with lam."""
-    holds, evidence = [], []
+def collapse(runs, variance, critical, preset):
+    """Whether the samples' variance is gone in every run beyond the critical lam, and in none below it.
+
+    Args:
+        runs: of `run_summary`.
+        variance: total, of the data.
+        critical: twice the data's first eigenvalue, in units of lam.
+        preset: its name.
+    """
+    left = [(run["config"]["lam"], run["diversity"] / variance) for run in runs]
+    beyond, below = ([share for lam, share in left if (lam > critical) == side] for side in (True, False))
+    evidence = f"critical lam {critical:.3f}; variance over the data's beyond it {listed(beyond) or 'not run'}"
+    evidence += f", least below it {listed(sorted(below)[:1]) or 'not run'}"
+    if preset == "smoke" or not beyond or not below:
+        return TOO_FEW, evidence
+    return max(beyond) <= COLLAPSED < min(below), evidence
+
+
+def smoothing(runs, variance, critical, preset):
+    """Whether with every generator, up to the critical lam, variance falls and atoms rise at each step of lam.
+
+    Each beyond the intervals over training seeds: False if one goes the other way so, None if they leave it open.
+    """
+    found, evidence = [], []
     for generator in dict.fromkeys(run["config"]["generator"] for run in runs):
-        own = [run for run in runs if run["config"]["generator"] == generator]
-        seed = min(run["config"]["seed"] for run in own)  # of several, the first
-        chosen = sorted((run for run in own if run["config"]["seed"] == seed), key=lambda run: run["config"]["lam"])
-        atoms = [run["effective_atoms"] for run in chosen]
-        spread = [run["diversity"] / variance for run in chosen]
-        trained = preset != "smoke" and len(chosen) >= LEAST_LAMS
-        holds.append(bool(np.all(np.diff(atoms) > 0) and spread[-1] < spread[0]) if trained else None)
+        own = [run for run in runs if run["config"]["generator"] == generator and run["config"]["lam"] <= critical]
+        lams = sorted({run["config"]["lam"] for run in own})
+        by_lam = [[run for run in own if run["config"]["lam"] == lam] for lam in lams]
+        atoms = [interval([[run["effective_atoms"]] for run in same]) for same in by_lam]
+        fall = [interval([[-run["diversity"] / variance] for run in same]) for same in by_lam]
+        seeds = min(map(len, by_lam), default=0)
+        enough = preset != "smoke" and len(lams) >= LEAST_LAMS and seeds >= LEAST_SEEDS
+        found += [rises(*zip(*map(astuple, values), strict=True)) for values in (fall, atoms)] if enough else [TOO_FEW]
+        told = ", ".join(f"{-one.mean:.3g} ± {one.half_width:.2g}" for one in fall)
         evidence.append(
-            f"{generator}, lam {listed(run['config']['lam'] for run in chosen)}: atoms {listed(atoms)}; "
-            f"variance over the data's {listed(spread)}"
+            f"{generator}, lam {listed(lams)}: variance over the data's {told}; atoms {listed(a.mean for a in atoms)}; "
+            f"training seeds: {seeds}"
         )
-    return None if not holds or None in holds else all(holds), "; ".join(evidence) or "no run"
+    if TOO_FEW in found or not found:
+        return TOO_FEW, "; ".join(evidence) or "no run"
+    return False if False in found else None if None in found else True, "; ".join(evidence)
 
 
 def check_runs(runs, collapsed_cost, preset, dataset, references):

@@ -110,6 +110,45 @@ rule adaptation_table:
         "run_adaptation_table.py"
 
 
+# Generation with W1-FE on fresh paired seeds, called by name.
+GENERATED = STUDIES["persistence"]["generation_paired"]
+GENERATED_ARMS = joined(*named(GenerationConfig, "generation_paired", GENERATED))
+
+
+use rule train_generation as train_generation_paired with:
+    output:
+        log="results/runs/generation_paired/{arm}/log.csv",
+        timing="results/runs/generation_paired/{arm}/timing.csv",
+        samples="results/runs/generation_paired/{arm}/samples.npz",
+        record="results/runs/generation_paired/{arm}/run.json",
+    log:
+        "logs/generation_paired/{arm}.log",
+    benchmark:
+        "results/benchmarks/generation_paired/{arm}.tsv"
+    wildcard_constraints:
+        arm=alternatives(GENERATED_ARMS),
+    params:
+        config=lambda wildcards: GENERATED_ARMS[wildcards.arm],
+        seeds=[GENERATED["first_seed"] + k for k in range(GENERATED["seeds"])],
+        device=SETTINGS.device,
+
+
+rule generation_verdict:
+    input:
+        records=expand(rules.train_generation_paired.output.record, arm=GENERATED_ARMS),
+        logs=expand(rules.train_generation_paired.output.log, arm=GENERATED_ARMS),
+    output:
+        "results/generation_paired/verdicts.csv",
+    log:
+        "logs/generation_verdict.log",
+    conda:
+        ENVIRONMENT
+    message:
+        "Judge whether persistence helps to generate images"
+    script:
+        "run_planar_table.py"
+
+
 ADAPTATION_LOGS = expand(rules.train_adaptation.output.log, arm=ADAPTATION_ARMS)
 ADAPTATION_RECORDS = expand(rules.train_adaptation.output.record, arm=ADAPTATION_ARMS)
 GENERATION_LOGS = expand(rules.train_generation.output.log, arm=GENERATION_ARMS)

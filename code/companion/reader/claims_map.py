@@ -3,7 +3,8 @@
 A verdict is computed. `judged: tests` follows the outcome of the entry's equation tests: confirmed if all passed (they
 could have failed; they prove nothing), refuted if one failed. `judged: counterexample`: its tests state one, so
 that it is refuted if all passed. `judged: results` follows the numbers of the runs, by the rules in the verdicts.py of
-its study. `not_tested` holds the reason why there is neither.
+its study. `not_tested` holds the reason why there is neither. `decide` says what would decide it where it is open: see
+standing.py.
 """
 
 import xml.etree.ElementTree as ElementTree
@@ -13,6 +14,8 @@ import yaml
 
 from companion.common.checks import UNTESTED, WORDS
 
+LEFT_OPEN = "left open"
+WHY = {True: None, False: None, "confirmed": None, "refuted": None, None: LEFT_OPEN, "undecided": LEFT_OPEN}
 UNRUN = "what it compares is not among this preset's runs"
 
 
@@ -52,11 +55,11 @@ def by_tests(tests, found):
 
 
 def judge(entries, measured, found):
-    """Add verdict and evidence to every entry.
+    """Add to every entry its verdict, evidence, and why: LEFT_OPEN, TOO_FEW or UNTESTED, where it is not decided.
 
     Args:
         entries: of `read_map`.
-        measured: id -> (True, False, None or UNTESTED, evidence), read off results.
+        measured: id -> (True, False, None, TOO_FEW or UNTESTED, evidence), read off results.
         found: of `outcomes`.
 
     Raises:
@@ -66,7 +69,10 @@ def judge(entries, measured, found):
     if orphans:
         raise KeyError(f"measured, but not in paper/claims.yaml: {', '.join(sorted(orphans))}")
     verdicts = [_judge(entry, measured, found) for entry in entries]
-    return [entry | {"verdict": v, "evidence": why} for entry, (v, why) in zip(entries, verdicts, strict=True)]
+    return [
+        entry | {"verdict": WORDS.get(found, found), "evidence": evidence, "why": WHY.get(found, found)}
+        for entry, (found, evidence) in zip(entries, verdicts, strict=True)
+    ]
 
 
 def _judge(entry, measured, found):
@@ -77,8 +83,7 @@ def _judge(entry, measured, found):
     if entry["judged"] == "counterexample":
         verdict, evidence = by_tests(entry["tests"], found)
         return ("refuted", f"a counterexample: {evidence}") if verdict == "confirmed" else ("undecided", evidence)
-    holds, evidence = measured.get(entry["id"], (UNTESTED, UNRUN))
-    return WORDS.get(holds, holds), evidence
+    return measured.get(entry["id"], (UNTESTED, UNRUN))
 
 
 def markdown(entries, up=""):
@@ -88,7 +93,8 @@ def markdown(entries, up=""):
         function = _link(function_file(entry["function"]), entry["function"].removeprefix("otgrad."), up)
         tests = dict.fromkeys(test.partition("::")[0] for test in entry["tests"])
         links = [_link(test, Path(test).stem, up) for test in tests]
-        cells = [f"**{entry['id']}** {entry['statement']}", entry["verdict"], f"{entry['where']}; {entry['kind']}"]
+        stands = entry.get("standing", entry["verdict"]) + (f": {entry['open']}" if entry.get("open") else "")
+        cells = [f"**{entry['id']}** {entry['statement']}", stands, f"{entry['where']}; {entry['kind']}"]
         lines.append("| " + " | ".join([*cells, "<br>".join([function, *links, f"`{entry['shown']}`"])]) + " |")
     return "\n".join(lines) + "\n"
 

@@ -15,6 +15,7 @@ from PIL import Image
 from companion.common.files import replacing, write_json
 from companion.common.readers import read_json, read_table, run_summary
 from companion.persistence.verdicts import PLANAR_SETTINGS
+from companion.reader.standing import settled
 from companion.scores.verdicts import read_scores
 
 # Smallest half-width of each quantity's range; that of a collapsed generator's diversity is rounding, not learning.
@@ -122,7 +123,7 @@ def update(run_records, dataset_path, figures, preset, reference_dir):
 def update_claims(claims_path, reference_dir):
     """Write claims.json, the verdicts by id."""
     entries = read_json(claims_path)
-    write_json(Path(reference_dir) / "claims.json", {entry["id"]: entry["verdict"] for entry in entries})
+    write_json(Path(reference_dir) / "claims.json", {entry["id"]: settled(entry) for entry in entries})
 
 
 def thumbnail(source, destination):

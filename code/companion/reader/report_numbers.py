@@ -12,7 +12,8 @@ from companion.common.readers import at_papers_scale, read_json
 from companion.reader import report_results as results
 from companion.reader.report_scores import scores
 from companion.reader.report_text import sentence, sig, signs, whole
-from companion.reader.summary import VERDICTS, count, duration
+from companion.reader.standing import STANDINGS
+from companion.reader.summary import count, duration
 
 LONG = 0.05  # of the whole time: rules below it are told together
 
@@ -116,17 +117,24 @@ def _time(name, rules):
 def judged(claims):
     """Give the claims by id, in the papers' symbols, and how many of each paper have which verdict."""
     kept = {
-        claim["id"]: {key: claim[key] for key in ("id", "verdict", "where", "kind")}
-        | {key: signs(claim[key]) for key in ("statement", "evidence")}
+        claim["id"]: {key: claim[key] for key in ("id", "verdict", "standing", "where", "kind")}
+        | {"statement": signs(claim["statement"])}
+        | {"evidence": signs(claim["evidence"] + (f". {claim['open']}" if claim["open"] else ""))}
         for claim in claims
     }
-    found = {paper: [claim["verdict"] for claim in claims if claim["id"].startswith(paper)] for paper in "AB"}
+    found = {paper: [claim["standing"] for claim in claims if claim["id"].startswith(paper)] for paper in "AB"}
     return {
         "entries": kept,
         "order": {paper: [key for key in kept if key.startswith(paper)] for paper in found},
-        "counts": {paper: {v: str(verdicts.count(v)) for v in VERDICTS} for paper, verdicts in found.items()},
+        "counts": {paper: stated(standings) for paper, standings in found.items()},
         "total": str(len(claims)),
     }
+
+
+def stated(standings):
+    """How many claims stand where: "12 confirmed, 3 refuted and 1 left open"."""
+    *first, last = [f"{standings.count(one)} {one}" for one in STANDINGS if one in standings]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def verification(rows):

@@ -7,10 +7,10 @@ import sys
 import textwrap
 
 from companion.common.readers import read_json
+from companion.reader.standing import STANDINGS
 
 MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "skip"}
-WIDTH = 110
-VERDICTS = ("confirmed", "refuted", "undecided", "not tested")
+WIDTH, NAMES = 110, 18
 
 
 def table(rows):
@@ -49,7 +49,7 @@ def duration(seconds):
 
 def entry(name, text):
     """Lines of a named text, folded."""
-    folds = {"initial_indent": f"  {name:<13}", "subsequent_indent": " " * 15}
+    folds = {"initial_indent": f"  {name:<{NAMES}}", "subsequent_indent": " " * (2 + NAMES)}
     return textwrap.wrap(text, WIDTH, break_on_hyphens=False, break_long_words=False, **folds)
 
 
@@ -61,16 +61,18 @@ def places(products, figures):
 
 
 def claim_lines(claims):
-    """Lines: the claims by verdict; what was not confirmed with its sentence."""
+    """Lines: the claims by where they stand, those that are not confirmed with their sentence and what decides them."""
     yield f"Claims of the papers ({len(claims)}; evidence in results/claims.json)"
-    for verdict in VERDICTS:
-        chosen = [claim for claim in claims if claim["verdict"] == verdict]
-        if verdict == "confirmed" and chosen:
-            yield from entry(verdict, f"{len(chosen)}: {', '.join(claim['id'] for claim in chosen)}")
+    for standing in STANDINGS:
+        chosen = [claim for claim in claims if claim["standing"] == standing]
+        if standing == "confirmed" and chosen:
+            yield from entry(standing, f"{len(chosen)}: {', '.join(claim['id'] for claim in chosen)}")
         elif chosen:
-            yield from entry(verdict, str(len(chosen)))
+            yield from entry(standing, str(len(chosen)))
             for claim in chosen:
-                yield from entry("", f"{claim['id']}: {claim['statement']}")
+                yield from entry(
+                    "", f"{claim['id']}: {claim['statement']}" + (f" {claim['open']}" if claim["open"] else "")
+                )
 
 
 def full(rows):

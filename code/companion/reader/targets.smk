@@ -36,6 +36,23 @@ rule adapt:
         "results/adaptation_paired/table.csv, figures/adaptation_paired.svg"
 
 
+# Paper B's generation of images on paired seeds.
+rule generate:
+    input:
+        rules.generation_verdict.output,
+        "figures/generation_paired.svg",
+    message:
+        "{input}"
+
+
+# The variants of Algorithm 1 that lost, trained and scored.
+rule lost_variants:
+    input:
+        rules.lost_table.output.markdown,
+    message:
+        "{input}"
+
+
 # Paper A's training under its authors' settings, beside the losses that they recorded.
 rule recorded:
     input:
@@ -103,6 +120,29 @@ rule docs:
         "docs.py"
 
 
+# Rewrites the tracked verdicts of the targets above that were run here.
+BY_TARGET = {
+    "plane": ("results/euler/verdicts.csv", "logs/euler", None),
+    "adapt": (rules.adaptation_table.output.verdicts, "logs/adaptation_paired", rules.data.output.record),
+    "generate": (rules.generation_verdict.output[0], "logs/generation_paired", rules.data.output.record),
+    "memorise": (rules.memorise_verdict.output[0], "logs/memorise", rules.data.output.record),
+}
+
+
+rule keep:
+    log:
+        "logs/keep.log",
+    conda:
+        ENVIRONMENT
+    params:
+        targets={name: dict(zip(("verdicts", "logs", "dataset"), paths)) for name, paths in BY_TARGET.items()},
+        kept="figures/reference/kept.json",
+    message:
+        "Rewrite {params.kept}"
+    script:
+        "keep.py"
+
+
 # Frees the disk.
 rule clean:
     log:
@@ -121,7 +161,7 @@ if workflow.is_main_process:
 
 # On a cluster what takes seconds runs where Snakemake does; the rest are jobs of their own.
 QUICK = """
-all data adaptation_data pilot memorise memorise_bounds memorise_models memorise_verdict recorded recorded_table recorded_losses plane plane_authors adapt euler euler_authors euler_table adaptation_paired adaptation_table evaluation planar_table verify verification claims provenance report_numbers report
+all data adaptation_data pilot memorise memorise_bounds memorise_models memorise_verdict recorded recorded_table recorded_losses plane plane_authors adapt generate lost_variants keep euler euler_authors euler_table adaptation_paired adaptation_table generation_paired generation_verdict lost_table evaluation planar_table verify verification claims provenance report_numbers report
 workflow gallery crate api clean times docs references
 """
 workflow.localrules(*FIGURES, *QUICK.split())

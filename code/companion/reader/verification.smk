@@ -64,6 +64,9 @@ rule verification:
 rule claims:
     input:
         map="paper/claims.yaml",
+        kept="figures/reference/kept.json",
+        times="figures/reference/times.json",
+        dataset=rules.data.output.record,
         tests=rules.equations.output[0],
         steps=rules.counterexample_tables.output.steps,
         train=rules.data.output.train,
@@ -85,6 +88,7 @@ rule claims:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
+        cores=workflow.cores or 1,
     message:
         "Judge the claims"
     script:

@@ -100,3 +100,19 @@ rule evaluation:
         "Gather the scores: {output.markdown}"
     script:
         "run_table.py"
+
+
+# Called by name: the same scores of the variants that lost.
+use rule evaluation as lost_table with:
+    input:
+        runs=expand(rules.evaluate_run.output.scores, run=joined(RUNS, LOST_RUNS)),
+        controls=rules.evaluate_controls.output[0],
+        classifier=rules.classifier.output.record,
+        dataset=rules.data.output.record,
+    output:
+        table=f"{EVALUATION}/lost/table.csv",
+        markdown=f"{EVALUATION}/lost/table.md",
+    log:
+        "logs/lost_table.log",
+    benchmark:
+        "results/benchmarks/lost_table.tsv"

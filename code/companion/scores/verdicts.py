@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from companion.common.checks import in_range, kept_for, row, skipped
+from companion.common.checks import LEAST_LAMS, LEAST_SEEDS, TOO_FEW, in_range, kept_for, rises, row, skipped
 from companion.common.readers import read_json, read_table
-from companion.images.verdicts import LEAST_LAMS
 
 LEAST_ACCURACY = {"mnist": 0.99, "digits": 0.95}  # of the classifier on held-out images
 LARGEST_GAP = 0.01  # certified, of OT_c^lam to held-out images
 LONGER = 0.05  # share by which a variant may take longer than the best fixed lam
 SCORE_NAMES = {"fid": "Fréchet distance", "recall": "recall"}
-LEAST_SEEDS = 2  # of training, for a verdict: an interval over one generator's sample sets says nothing of another
 TEXTS = ("name", "generator", "changes")  # columns of the table that hold no numbers
 BEATEN = 0.6  # share of the best fixed lam's Fréchet distance that a variant is to reach
 
@@ -121,18 +119,15 @@ def _fidelity(plain, known):
     seeds = min((found["seeds"] for found in chosen), default=0)
     evidence += f"; training seeds: {seeds:.0f}"
     if not known or len(chosen) < LEAST_LAMS or seeds < LEAST_SEEDS:
-        return None, evidence
-    pairs = list(zip(chosen, chosen[1:], strict=False))
-    apart = [high["fid"] - low["fid"] > low["fid_pm"] + high["fid_pm"] for low, high in pairs]
-    reversed_ = [low["fid"] - high["fid"] > low["fid_pm"] + high["fid_pm"] for low, high in pairs]
-    return (False if any(reversed_) else True if all(apart) else None), evidence
+        return TOO_FEW, evidence
+    return rises([found["fid"] for found in chosen], [found["fid_pm"] for found in chosen]), evidence
 
 
 def _beyond(plain, scores, seconds, known):
     """Does some variant, trained no longer than the best fixed lam, beat it as `_beats` says?"""
     variants = {name: found for name, found in scores.items() if name not in plain}
     if not known or not variants or not plain:
-        return None, "no variant was scored"
+        return TOO_FEW, "no variant was scored"
     best = min(plain, key=lambda name: plain[name]["fid"])
     within = {name: found for name, found in variants.items() if seconds[name] <= (1 + LONGER) * seconds[best]}
     if not within:
@@ -148,6 +143,8 @@ def _beyond(plain, scores, seconds, known):
         f" Fréchet distance {fids}: {ratio:.2f} ({low:.2f} to {high:.2f}); recall {recalls};"
         f" training seeds: {min(found['seeds'] for found in pair):.0f}"
     )
+    if True not in verdicts and min(found["seeds"] for found in (*within.values(), plain[best])) < LEAST_SEEDS:
+        return TOO_FEW, evidence
     return (True if True in verdicts else False if set(verdicts) == {False} else None), evidence
 
 

@@ -2,21 +2,21 @@
 
 import numpy as np
 
-from companion.common.checks import all_or_some, listed
+from companion.common.checks import TOO_FEW, all_or_some, listed
 from companion.common.readers import read_table
 
 SLACK = 0.01  # share by which a run's value may exceed the bound
 FEW_TIES = 0.01  # share of samples that may tie where a missing gradient limits nothing
 COPYING, FREE = 0.9, 0.1  # shares of particles that copy an image, from which on all do, and up to which none does
 NEAR = 1.25  # factor about the threshold within which either may be
-COLUMNS = ("lam", "inner_steps", "ties", "w2", "marginal_error")
+COLUMNS = ("lam", "inner_steps", "ties", "w2")
 
 
 def claims(inputs, preset):
     """Judge A-bound and A-solver-error."""
     arms = [{key: float(r[key]) for key in COLUMNS} for r in read_table(inputs["stability"])]
     found = {"A-bound": bound(read_table(inputs["cost"])), "A-solver-error": solver_error(arms)}
-    return {key: (None if preset == "smoke" else holds, evidence) for key, (holds, evidence) in found.items()}
+    return {key: (TOO_FEW if preset == "smoke" else holds, evidence) for key, (holds, evidence) in found.items()}
 
 
 def bound(rows):
@@ -24,10 +24,10 @@ def bound(rows):
     bounds = np.array([(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "bound"]).reshape(-1, 2).T
     runs = [(float(r["lam"]), float(r["value"])) for r in rows if r["kind"] == "run" and float(r["lam"]) > 0]
     if not bounds.size:
-        return None, "no bound was computed"
+        return TOO_FEW, "no bound was computed"
     kept = [run for run in runs if run[0] >= bounds[0, 0]]  # below the grid the bound is lower than at its end
     if not kept:
-        return None, f"no run with lam >= {bounds[0, 0]:.1g}, the grid's least" if runs else "no lam > 0 was run"
+        return TOO_FEW, f"no run with lam >= {bounds[0, 0]:.1g}, the grid's least" if runs else "no lam > 0 was run"
     limits = [float(np.interp(np.log(lam), np.log(bounds[0]), bounds[1])) for lam, _ in kept]
     told = [f"{lam:g}: {value:.3f} / {limit:.3f}" for (lam, value), limit in zip(kept, limits, strict=True)]
     reached = sum(value <= (1 + SLACK) * limit for (_, value), limit in zip(kept, limits, strict=True))
@@ -35,19 +35,30 @@ def bound(rows):
 
 
 def solver_error(arms):
-    """At lam = 0: do more inner steps give a smaller W2, with next to no samples that tie?"""
-    plain = [arm for arm in arms if arm["lam"] == 0]
-    means = {
-        steps: {key: np.mean([arm[key] for arm in plain if arm["inner_steps"] == steps]) for key in COLUMNS}
-        for steps in sorted({arm["inner_steps"] for arm in plain})
-    }
-    if len(means) < 2:
-        return None, "no two numbers of inner steps were run at lam = 0"
-    (few, *_, many), ties = means.values(), max(arm["ties"] for arm in plain)
-    return bool(many["w2"] < few["w2"] and ties < FEW_TIES), (
-        f"lam = 0, {listed(means)} inner steps: W2 {listed(m['w2'] for m in means.values())}, marginal error"
-        f" {listed(m['marginal_error'] for m in means.values())} of 2; samples that tie: {ties:.2%}"
+    """At lam = 0: do few samples tie, does one inner step do worst, and does the gradient at lam > 0 not do better?
+
+    Each W2 is a mean over arms with and without averaging; the largest difference between such two is what a gap must
+    exceed. True if all three hold so; False if samples tie, or one of the gaps lies as far on the other side.
+    """
+    grouped = {}
+    for arm in arms:
+        grouped.setdefault((arm["lam"], arm["inner_steps"]), []).append(arm["w2"])
+    steps = sorted({inner for lam, inner in grouped if lam == 0})
+    if len(steps) < 2 or len(grouped) == len(steps):
+        return TOO_FEW, "no two numbers of inner steps were run at lam = 0, or no lam > 0"
+    noise = max(max(values) - min(values) for values in grouped.values())
+    plain = [float(np.mean(grouped[0, inner])) for inner in steps]
+    smoothed = [(float(np.mean(grouped[key])), plain[steps.index(key[1])]) for key in grouped if key[0] > 0]
+    gaps = [plain[0] - w2 for w2 in plain[1:]] + [with_gradient - without for with_gradient, without in smoothed]
+    ties = max(arm["ties"] for arm in arms if arm["lam"] == 0)
+    better = [gap > noise for gap in gaps[: len(steps) - 1]]
+    as_good = [gap >= -noise for gap in gaps[len(steps) - 1 :]]
+    contrary = ties >= FEW_TIES or min(gaps) < -noise
+    evidence = (
+        f"lam = 0, {listed(steps)} inner steps: W2 {listed(plain)}; with a gradient, lam > 0: "
+        f"{listed(w2 for w2, _ in smoothed)}; averaging changes W2 by up to {noise:.2g}; samples that tie: {ties:.2%}"
     )
+    return False if contrary else True if all(better + as_good) else None, evidence
 
 
 def memorised(rows, thresholds):
@@ -60,7 +71,7 @@ def memorised(rows, thresholds):
         thresholds: n -> lam where the two bounds meet.
 
     Returns:
-        {"A-memorise": (True, False or None, evidence)}.
+        {"A-memorise": (True, False or TOO_FEW, evidence)}.
     """
     best = {}
     for row in sorted(rows, key=lambda row: -float(row["value"])):
@@ -68,7 +79,7 @@ def memorised(rows, thresholds):
     below = {key: share for key, share in best.items() if key[1] * NEAR <= thresholds[key[0]]}
     beyond = {key: share for key, share in best.items() if key[1] >= NEAR * thresholds[key[0]]}
     if not below or not beyond:
-        return {"A-memorise": (None, "no lam on both sides of the threshold was run")}
+        return {"A-memorise": (TOO_FEW, "no lam on both sides of the threshold was run")}
     holds = min(below.values()) >= COPYING and max(beyond.values()) <= FREE
     told = [
         f"n = {n}, threshold {threshold:.3f}: "
