@@ -110,7 +110,13 @@ def test_w2_judges_beyond_the_intervals_alone(blurred, real, said):
 
 @pytest.mark.parametrize(
     ("lam", "kept", "outcome"),
-    [(0.2, 0.001, "collapses"), (0.2, 0.1, "varies above"), (0.1, 0.1, "varies"), (0.1, 0.001, "collapses below")],
+    [
+        (0.2, 0.001, "collapses"),
+        (0.2, 0.1, "varies above"),
+        (0.1, 0.1, "varies"),
+        (0.1, 0.001, "collapses below"),
+        (0.1, math.nan, "missing"),
+    ],
 )
 def test_the_collapse_is_that_of_the_numbers(lam, kept, outcome):
     numbers = {"lam": lam, "threshold": 0.15, "least": kept, "most": kept, "limit": comparisons.COLLAPSED}

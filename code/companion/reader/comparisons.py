@@ -91,7 +91,8 @@ def collapse(spectrum, cost, learned):
     axes = [float(row["predicted"]) > 0 for row in last_ones if row["k"] != "0" and row["set"] == last_ones[0]["set"]]
     numbers = {"lam": lams[-1], "threshold": threshold, "least": min(kept), "most": max(kept), "limit": COLLAPSED}
     left = several(sum(axes), "direction")
-    texts = {"kept": f"{max(kept):.1%}", "directions": f"at least {left}" if axes and all(axes) else left}
+    shares = dict.fromkeys(f"{share:.1%}" for share in (min(kept), max(kept)))
+    texts = {"kept": " to ".join(shares), "directions": f"at least {left}" if axes and all(axes) else left}
     yield Sentence(
         "images.collapse", became(numbers) if learned else "untrained", numbers, texts | {"lam": sig(lams[-1])}
     )
@@ -99,6 +100,8 @@ def collapse(spectrum, cost, learned):
 
 def became(numbers):
     """Name the outcome: did the samples collapse, and should they have?"""
+    if math.isnan(numbers["most"]):
+        return "missing"
     if numbers["lam"] >= numbers["threshold"]:
         return "collapses" if numbers["most"] <= COLLAPSED else "varies above"
     return "varies" if numbers["least"] > COLLAPSED else "collapses below"
