@@ -72,9 +72,7 @@ print(f"data: {dataset['label']}, images of {dataset['shape'][0]} x {dataset['sh
 print(f"preset: {', '.join(sorted(presets)) or 'none of the presets as they are'}")
 print(f"{common['n_train']} atoms, {common['outer_steps']} theta-steps of {common['inner_steps']} psi-steps each")
 print(f"generators: {', '.join(generators)}; lam: {', '.join(f'{lam:g}' for lam in lams)}")
-print(
-    "" if decided else "NO VERDICT can be drawn from these runs: smoke preset, or no lam beyond the threshold"
-)
+print("" if decided else "NO VERDICT can be drawn from these runs: smoke preset, or no lam beyond the threshold")
 
 # %% [markdown]
 # ## Samples and logs

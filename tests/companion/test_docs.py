@@ -7,9 +7,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 
 from companion.reader.docs import TABLE, VALUE, rendered
-from companion.reader.docs_tables import asked, minutes, values
+from companion.reader.docs_tables import asked, gpu_stages, kept, minutes, read_off, values
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -120,6 +121,18 @@ def test_questions_name_claims_and_jobs_that_are_there():
         assert all(fnmatch.filter(jobs, pattern) for pattern in entry["jobs"]), entry["command"]
     shown = " ".join(str(entry) for entry in asked()["checks"])
     assert set(re.findall(r"\{([a-z-]+)\}", shown)) <= values(REFERENCES).keys()
+
+
+def test_no_kept_number_is_idle():
+    used = (ROOT / "paper/questions.yaml").read_text(encoding="utf-8")
+    used += "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    names = [row["name"] for row in kept(REFERENCES, "numbers")] + list(read_off() | gpu_stages())
+    assert [name for name in names if f"value: {name} " not in used and f"{{{name}}}" not in used] == []
+
+
+def test_the_workflows_example_takes_as_many_steps_as_the_documentation_says():
+    steps = yaml.safe_load((ROOT / "code/companion/reader/settings.yaml").read_text(encoding="utf-8"))["examples"]
+    assert steps["drop_in_loss"] == f"--steps {read_off()['drop-in-steps']}"
 
 
 def test_minutes_are_those_of_the_jobs_asked_for():

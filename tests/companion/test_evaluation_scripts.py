@@ -152,9 +152,3 @@ def test_bad_images_are_refused_in_one_line(data, tmp_path):
     write_images(data["test"], 45)
     with pytest.raises(DataError, match=r"train.npz: 12 training and 45 held-out images: give at least 20 and 10$"):
         evaluate_script.evaluate_run(folder, paths, SETTINGS, tmp_path / "out.json")
-
-
-def test_the_note_on_blur_follows_the_numbers():
-    real, blurred = ({"w2": evaluation_table.Interval(mean, 0.1)} for mean in (2.0, 1.5))
-    assert "rewards blur" in evaluation_table.blur_note({"real": real, "blurred": blurred})
-    assert "does not reward blur" in evaluation_table.blur_note({"real": blurred, "blurred": real})

@@ -13,7 +13,7 @@ from companion.common import forks
 forks.hand_over()  # scripts import this first: what they load besides takes longer than many of them
 
 _EXPECTED = (
-    *("ConfigError", "DataError", "DownloadError", "DeviceError", "RunError", "ProcessLost"),
+    *("ConfigError", "DataError", "DownloadError", "DeviceError", "RunError", "ProcessLost", "SentenceError"),
     *("FloatingPointError", "OSError", "MemoryError"),
 )
 _REMEDIES = {

@@ -1,11 +1,14 @@
 """The tables of README.md and docs/ on what was found: functions of the references' folder that give Markdown."""
 
+import math
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
 
 from companion.common.readers import read_json, read_table
+from companion.data.mnist import MNIST_FILES
 from companion.reader.claims_map import markdown as claims_markdown
 from companion.reader.claims_map import read_map
 from companion.reader.report_text import signs
@@ -13,6 +16,13 @@ from companion.reader.report_text import signs
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = "uv run snakemake --cores all"
 WITHOUT_VERDICT = "open"
+READ_OFF = {  # numbers that stand in a source: its path, and what surrounds them there
+    "drop-in-steps": ("code/examples/drop_in_loss.py", r'"--steps", type=int, default=(\d+)'),
+    "race-seconds": ("code/benchmarks/track_b.py", r'"--cap", type=float, default=(\d+)'),
+    "race-seconds-large": ("code/benchmarks/settings.yaml", r"--cap (\d+)"),
+    "training-seconds": ("code/benchmarks/track_d.py", r'"--budget", type=float, default=(\d+)'),
+}
+STAGE = re.compile(r'Stage\("([a-z])[^"]*", "[^"]*", (\d+), (\d)')  # of the pass over a GPU: name, seconds, part
 
 
 def grid(head, rows):
@@ -63,8 +73,9 @@ def bold(verdict):
 
 
 def values(references):
-    """Name -> text of every number that prose may quote: the kept ones, counts of verdicts, minutes."""
-    found = {row["name"]: row["value"] for row in kept(references, "numbers")}
+    """Name -> text of every number that prose may quote: kept, read off sources, counts of verdicts, minutes."""
+    found = {row["name"]: row["value"] for row in kept(references, "numbers")} | read_off() | gpu_stages()
+    found["mnist-download"] = f"{sum(size for size, _ in MNIST_FILES.values()) / 1e6:.0f} MB"
     verdicts = list(read_json(Path(references) / "claims.json").values())
     found |= {name.replace(" ", "-"): str(verdicts.count(name)) for name in ("confirmed", "refuted", "undecided")}
     found |= {"not-tested": str(verdicts.count("not tested")), "claims": str(len(verdicts))}
@@ -72,6 +83,22 @@ def values(references):
     found |= {f"minutes-{key}": minutes(times[key], {"*": 1}) for key in times}
     suites = read_json(ROOT / "tests/times.json")
     return found | {f"minutes-tests-{key}": f"{suites[key]['minutes']:.0f}" for key in ("quick", "slow")}
+
+
+def read_off():
+    """Numbers that stand in a source."""
+    texts = {name: (ROOT / path).read_text(encoding="utf-8") for name, (path, _) in READ_OFF.items()}
+    return {name: re.findall(pattern, texts[name])[0] for name, (_, pattern) in READ_OFF.items()}
+
+
+def gpu_stages():
+    """Seconds of every stage of the pass over a GPU, by its letter, and minutes of its longer part."""
+    stages, parts = {}, {}
+    for name, seconds, part in STAGE.findall((ROOT / "code/benchmarks/gpu_pass.py").read_text(encoding="utf-8")):
+        stages[name] = stages.get(name, 0) + int(seconds)
+        parts[part] = parts.get(part, 0) + int(seconds)
+    found = {f"gpu-seconds-{name}": f"{seconds} s" for name, seconds in stages.items()}
+    return found | {"gpu-part-minutes": str(math.ceil(max(parts.values()) / 60))}
 
 
 def minutes(times, jobs):

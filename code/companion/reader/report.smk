@@ -1,5 +1,5 @@
 # The companion report: its numbers gathered into one file, and the PDF that places them.
-REPORT_NUMBERS = "results/report.json"
+REPORT_NUMBERS, SENTENCES = "results/report.json", "results/sentences.csv"
 REPORT = "paper/report.pdf"
 
 
@@ -17,7 +17,11 @@ rule report_numbers:
         train=rules.data.output.train,
         runs=RUN_RECORDS,
         run_tables=FIGURES["figure2"],
+        judged=expand(rules.train_ot.output.record, run=JUDGED),
         scores=rules.evaluation.output.table,
+        stability=rules.stability_table.output[0],
+        spectrum=rules.shrinkage_table.output.spectrum,
+        cost=rules.shrinkage_table.output.cost,
         planar=rules.planar_table.output.table,
         planar_records=PLANAR_RECORDS,
         adaptation=ADAPTATION_LOGS,
@@ -26,7 +30,8 @@ rule report_numbers:
         generation_records=GENERATION_RECORDS,
         generation_samples=GENERATION_SAMPLES,
     output:
-        REPORT_NUMBERS,
+        numbers=REPORT_NUMBERS,
+        sentences=SENTENCES,
     log:
         "logs/report_numbers.log",
     benchmark:

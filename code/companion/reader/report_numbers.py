@@ -9,7 +9,9 @@ from pathlib import Path
 
 from companion.common.files import write_json
 from companion.common.readers import at_papers_scale, read_json
+from companion.common.sentences import write
 from companion.reader import report_results as results
+from companion.reader.comparisons import sentences
 from companion.reader.report_scores import scores
 from companion.reader.report_text import sentence, sig, signs, whole
 from companion.reader.standing import STANDINGS
@@ -18,19 +20,27 @@ from companion.reader.summary import count, duration
 LONG = 0.05  # of the whole time: rules below it are told together
 
 
-def collect(inputs, settings, output):
+def collect(inputs, settings, output, sentences_path):
     """Write report.json: the run, its figures, claims and times, and one entry for each section of the report.
 
     Args:
         inputs: paths by name: claims, verification, provenance, figure1, steps, chart, slopes, shrinkage, crosscheck,
-            train, scores, planar; and lists of them: runs and planar_records (run.json), adaptation and generation
-            (log.csv).
+            train, scores, planar, spectrum, cost, stability; and lists of them: runs, judged and planar_records
+            (run.json), adaptation and generation (log.csv).
         settings: of Figure 1: lam, step, iterations, ...
         output: written.
+        sentences_path: written: every sentence that compares, beside its numbers.
+
+    Raises:
+        SentenceError: for a sentence that its numbers contradict.
     """
     provenance = read_json(inputs["provenance"])
     tables = [inputs[name] for name in ("figure1", "steps", "chart", "slopes", "shrinkage")]
+    claims, the_run = read_json(inputs["claims"]), told_of(provenance["run"])
+    told = sentences(inputs, {claim["id"]: claim["verdict"] for claim in claims}, the_run["learned"])
+    write(told, sentences_path)
     sections = {
+        "sentences": {one.key: one.text for one in told},
         "counterexample": results.counterexample(*tables)
         | {"settings": {key: sig(value) for key, value in settings.items()}},
         "crosscheck": results.crosscheck(inputs["crosscheck"]),
@@ -42,10 +52,10 @@ def collect(inputs, settings, output):
     }
     content = {
         "stamp": stamp(provenance["run"]),
-        "run": the_run(provenance["run"]),
+        "run": the_run,
         "figures": figures(provenance),
         "times": times(provenance["rules"]),
-        "claims": judged(read_json(inputs["claims"])),
+        "claims": judged(claims),
         "verification": verification(read_json(inputs["verification"])),
     }
     write_json(Path(output), content | sections)
@@ -59,7 +69,7 @@ def stamp(run):
     return text + ("; nothing was learned" if run["preset"] == "smoke" else "")
 
 
-def the_run(run):
+def told_of(run):
     """Tell what was run, on what, where."""
     data = run["dataset"]
     return {key: run[key] for key in ("preset", "device", "platform")} | {
@@ -151,4 +161,4 @@ def _not_passed(row):
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        collect(dict(smk.input.items()), smk.params.figure1, smk.output[0])
+        collect(dict(smk.input.items()), smk.params.figure1, smk.output.numbers, smk.output.sentences)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from companion.common.readers import data_spread, read_json, read_table, run_summary, training_rows
+from companion.common.readers import data_spread, read_json, read_table, run_summary
 from companion.counterexample.verdicts import NEAR, REACHED, TAIL
+from companion.persistence.arms import PlanarConfig
 from companion.persistence.summary import LEVELS, curves
-from companion.persistence.verdicts import PERSISTENCE, SIGNIFICANCE, least_p
+from companion.persistence.verdicts import PERSISTENCE, SIGNIFICANCE
 from companion.reader.report_text import arm_label, listed, several, sig, spread, whole
 
 THETA_STAR = (0, 0.5)
@@ -101,7 +102,7 @@ def _agreement(name, rows):
 
 
 def images(records, train):
-    """Settings and end of every image run, and the lam from which theory lets the model collapse on these images."""
+    """Settings and end of every image run, and the cost of the mean image."""
     runs = [run_summary(Path(path).parent) for path in records]
     config = runs[0]["config"]
     variance, collapsed = data_spread(train, config["n_train"])
@@ -110,7 +111,6 @@ def images(records, train):
         "settings": {key: whole(config[key]) for key in ("n_train", "batch_size", "outer_steps", "inner_steps")},
         "seeds": listed(run["config"]["seed"] for run in runs),
         "collapsed": sig(collapsed, 4),
-        "vanishing": sig(vanishing_lam(train, config["n_train"])),
         "rows": [
             {
                 "generator": run["config"]["generator"].upper(),
@@ -125,50 +125,27 @@ def images(records, train):
     }
 
 
-def vanishing_lam(train, n_train):
-    """Least lam at which the best Gaussian model of the images is a point: lam / 2 is Sigma's largest eigenvalue.
-
-    In units of mean ||y||^2, as every lam of the image runs.
-    """
-    y = training_rows(train, n_train)
-    centred = y - y.mean(axis=0)
-    product = centred.T @ centred if y.shape[1] <= len(y) else centred @ centred.T  # the same largest eigenvalue
-    return 2 * float(np.linalg.eigvalsh(product)[-1]) / float(np.square(y).sum())
-
-
 # --- Paper B ----------------------------------------------------------------------------------------------------------
 
 
 def planar(table, records):
-    """Settings of the experiment in the plane, a row per arm, and whether so few seeds can decide anything."""
+    """Settings of the experiment in the plane, and a row per arm."""
     runs = {record["name"]: record for record in map(read_json, records)}
     first = next(iter(runs.values()))
     laws = {run["config"]["law"] for run in runs.values()}
     rows = read_table(table)
-    least = least_p(len(first["seeds"]))
-    ends = {
-        row["arm"]: float(row["w1_mean"]) for row in rows if runs[row["arm"]]["config"]["law"] == first["config"]["law"]
-    }
-    best, worst = min(ends, key=ends.get), max(ends, key=ends.get)
     return {
         "law": first["config"]["law"],
         "settings": {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size", "critic_steps")},
+        "authors": {key: whole(getattr(PlanarConfig(), key)) for key in ("outer_steps", "batch_size")},
         "dt": sig(first["config"]["dt"]),
         "seeds": several(len(first["seeds"]), "seed"),
         "floor": sig(first["data"]["sampling_floor"], 2),
         "persistence": str(PERSISTENCE),
         "levels": [sig(level) for level in LEVELS],
         "significance": sig(SIGNIFICANCE),
-        "least_p": sig(least, 2),
-        "can_decide": least <= SIGNIFICANCE,
-        "best": _arm_end(runs[best]["config"], ends[best]),
-        "worst": _arm_end(runs[worst]["config"], ends[worst]),
         "rows": [_planar_row(row, runs[row["arm"]]["config"], len(laws) > 1) for row in rows],
     }
-
-
-def _arm_end(config, w1):
-    return {"arm": arm_label(config), "w1": f"{w1:.3f}"}
 
 
 def _planar_row(row, config, several_laws):
@@ -204,15 +181,15 @@ def _adapted(path, record):
 
 
 def generation(logs):
-    """W1 and variety at the end of every arm, and what they are to be read against."""
+    """W1 and variety at the end of every arm, and the data's variety."""
     records = {path: read_json(Path(path).with_name("run.json")) for path in logs}
     first = next(iter(records.values()))
     with np.load(Path(logs[0]).with_name("samples.npz"), allow_pickle=False) as data:
-        levels = {name: sig(float(data[name])) for name in ("w1_data", "w1_mean_image", "diversity_data")}
+        diversity = sig(float(data["diversity_data"]))
     return {
         "seeds": several(len(first["seeds"]), "seed"),
         "settings": {key: whole(first["config"][key]) for key in ("outer_steps", "n_train")},
-        "levels": levels,
+        "diversity_data": diversity,
         "rows": [_generated(path, record) for path, record in records.items()],
     }
 

@@ -10,13 +10,12 @@ def scores(table):
     """A row for each set of samples, controls first, as mean ± half-width of the 95% interval."""
     lines = read_scores(table)
     first = next(iter(lines.values()))
-    columns = {"fid": 0, "recall": 2, "precision": 2, "sharpness": 2, "w2": 2}
+    columns = {"fid": 0, "recall": 2, "precision": 2, "sharpness": 2}
     rows = [
         {"name": set_label(name, found)} | {key: interval(found, key, digits) for key, digits in columns.items()}
         for name, found in lines.items()
     ]
-    told = {key: next(row for row in rows if row["name"] == key) for key in ("real", "blurred")}
-    return told | {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"]), "rows": rows}
+    return {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"]), "rows": rows}
 
 
 def set_label(name, row):

@@ -53,8 +53,8 @@ def spread(values, digits=3):
 
 
 def listed(values):
-    """Write distinct values in order: 0, 0.001 and 0.1."""
-    *first, last = [sig(value) for value in dict.fromkeys(values)]
+    """Write distinct values in order: 0, 0.001 and 0.1; nothing, if there are none."""
+    *first, last = [sig(value) for value in dict.fromkeys(values)] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 

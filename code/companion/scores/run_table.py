@@ -7,6 +7,7 @@ from pathlib import Path
 
 from companion.common.files import replacing, write_csv
 from companion.common.readers import read_json
+from companion.common.sentences import Sentence, order
 from companion.common.statistics import Interval, interval
 from companion.scores.fixed import CONTROLS, DIVERGENCE_LAM
 
@@ -141,7 +142,8 @@ def markdown(rows, classifier, title):
     accuracy = classifier["accuracy"]
     tested = f", accuracy {accuracy:.2%} on held-out images" if accuracy is not None else ""
     lines = [f"# Scores of samples: {title}", "", f"Classifier: {classifier['status']}{tested}. {NOTES}", ""]
-    lines += [blur_note({row["name"]: row["scores"] for row in rows}), ""]
+    found = {row["name"]: numbers(row["scores"]["w2"]) for row in rows}
+    lines += [blur(found["blurred"], found["real"]).text, ""]
     for heading, scores in BLOCKS.items():
         heads = ["samples", *(label for label, _ in scores.values())]
         lines += [f"## {heading}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
@@ -150,11 +152,12 @@ def markdown(rows, classifier, title):
     return "\n".join(lines)
 
 
-def blur_note(scores):
-    """Say whether W2 between finite sets prefers blurred images to real ones."""
-    real, blurred = (scores[name]["w2"].mean for name in ("real", "blurred"))
-    verdict = "rewards blur, and cannot judge samples alone" if blurred < real else "does not reward blur here"
-    return f"W2 to held-out images is {blurred:.3f} for blurred and {real:.3f} for real images: it {verdict}."
+def blur(blurred, real):
+    """Does W2 between finite sets prefer blurred images to real ones? Of each its mean and half-width."""
+    margin = sum(0.0 if math.isnan(half) else half for _, half in (blurred, real))
+    compared = {"blurred": blurred[0], "real": real[0]}
+    texts = {name: f"{mean:.2f}" for name, mean in compared.items()}
+    return Sentence("scores.w2", order(*compared.values(), margin), compared | {"margin": margin}, texts)
 
 
 def cell(row, score):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from companion.common.checks import TOO_FEW, all_or_some, listed
+from companion.common.checks import TOO_FEW, all_or_some
 from companion.common.readers import read_table
 
 SLACK = 0.01  # share by which a run's value may exceed the bound
@@ -37,28 +37,45 @@ def bound(rows):
 def solver_error(arms):
     """At lam = 0: do few samples tie, does one inner step do worst, and does the gradient at lam > 0 not do better?
 
-    Each W2 is a mean over arms with and without averaging; the largest difference between such two is what a gap must
-    exceed. True if all three hold so; False if samples tie, or one of the gaps lies as far on the other side.
+    True if all three hold, beyond the noise; False if samples tie, or one of the other two lies as far on the other
+    side.
+    """
+    found = solver_numbers(arms)
+    if not found:
+        return TOO_FEW, "no two numbers of inner steps were run at lam = 0, or no lam > 0"
+    contrary = found["ties"] >= FEW_TIES or max(found["worse"], found["helps"]) > found["noise"]
+    evidence = (
+        f"lam = 0: W2 {found['few']:.3g} with the fewest inner steps, {found['many']:.3g} with the most, at least "
+        f"{-found['worse']:.2g} less with any more than the fewest; lam > 0, where there is a gradient: at most "
+        f"{found['helps']:.2g} less; averaging changes W2 by up to {found['noise']:.2g}; samples that tie: "
+        f"{found['ties']:.2%}"
+    )
+    return False if contrary else True if -found["worse"] > found["noise"] else None, evidence
+
+
+def solver_numbers(arms):
+    """The W2 of arms of `stability`, each a mean over those with and without averaging; none of too few arms.
+
+    few and many: at lam = 0 with the fewest and the most inner steps. worse: by how much at most a larger number of
+    steps is worse than the fewest. helps: by how much at most lam > 0 is better than lam = 0 with as many steps. noise:
+    the largest difference that averaging makes. ties: the largest share of samples that tie at lam = 0.
     """
     grouped = {}
     for arm in arms:
-        grouped.setdefault((arm["lam"], arm["inner_steps"]), []).append(arm["w2"])
-    steps = sorted({inner for lam, inner in grouped if lam == 0})
-    if len(steps) < 2 or len(grouped) == len(steps):
-        return TOO_FEW, "no two numbers of inner steps were run at lam = 0, or no lam > 0"
-    noise = max(max(values) - min(values) for values in grouped.values())
-    plain = [float(np.mean(grouped[0, inner])) for inner in steps]
-    smoothed = [(float(np.mean(grouped[key])), plain[steps.index(key[1])]) for key in grouped if key[0] > 0]
-    gaps = [plain[0] - w2 for w2 in plain[1:]] + [with_gradient - without for with_gradient, without in smoothed]
-    ties = max(arm["ties"] for arm in arms if arm["lam"] == 0)
-    better = [gap > noise for gap in gaps[: len(steps) - 1]]
-    as_good = [gap >= -noise for gap in gaps[len(steps) - 1 :]]
-    contrary = ties >= FEW_TIES or min(gaps) < -noise
-    evidence = (
-        f"lam = 0, {listed(steps)} inner steps: W2 {listed(plain)}; with a gradient, lam > 0: "
-        f"{listed(w2 for w2, _ in smoothed)}; averaging changes W2 by up to {noise:.2g}; samples that tie: {ties:.2%}"
-    )
-    return False if contrary else True if all(better + as_good) else None, evidence
+        grouped.setdefault((float(arm["lam"]), int(arm["inner_steps"])), []).append(float(arm["w2"]))
+    plain = {steps: float(np.mean(values)) for (lam, steps), values in sorted(grouped.items()) if lam == 0}
+    smooth = {key: float(np.mean(values)) for key, values in grouped.items() if key[0] > 0 and key[1] in plain}
+    if len(plain) < 2 or not smooth:
+        return {}
+    few, *more = plain.values()
+    return {
+        "few": few,
+        "many": more[-1],
+        "worse": max(more) - few,
+        "helps": max(plain[steps] - w2 for (_, steps), w2 in smooth.items()),
+        "noise": max(max(values) - min(values) for values in grouped.values()),
+        "ties": max(float(arm["ties"]) for arm in arms if float(arm["lam"]) == 0),
+    }
 
 
 def memorised(rows, thresholds):
