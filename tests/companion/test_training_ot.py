@@ -12,6 +12,7 @@ from refusals import refused
 from torch import nn
 from trainings import CONFIG, Interrupted, same, until
 
+from companion.algorithms import training_state
 from companion.algorithms.algorithm1 import ascend_psi, descend_theta, sample_images, train
 from companion.algorithms.networks import make_generator
 from companion.algorithms.problem import Problem
@@ -59,6 +60,23 @@ def test_training_resumes_after_its_last_checkpoint(folder):
     assert seen == [4, 5, 6, 7]
 
 
+def test_a_collapsed_generator_trains_no_further_and_stopped_there_ends_the_same(folder, monkeypatch):
+    y = torch.from_numpy(load_digits().images[:200].reshape(200, -1)).float() / 16
+    config = replace(CONFIG, lam=0.5, n_train=200, batch_size=50, outer_steps=400, log_every=20, checkpoint_every=20)
+    config = replace(config, lr_theta=1e-3, eval_samples=100)
+    whole = train(config, y, (8, 8), folder("a"), "d")
+    *_, last = whole.log
+    assert 60 <= last["step"] < 400
+    assert last["variance"] <= training_state.ONE_POINT
+    kept, trained = folder("b"), []
+    train(config, y, (8, 8), kept, "d")
+    again = train(config, y, (8, 8), kept, "d", lambda steps: (trained.append(step) or step for step in steps))
+    assert trained == []
+    assert_same(whole, again)
+    monkeypatch.setattr(training_state, "ONE_POINT", 0.0)
+    assert train(config, y, (8, 8), folder("c"), "d").log[-1]["step"] == 400
+
+
 @pytest.mark.parametrize("rule", ["scaled", "sinkhorn", "plain"])
 def test_same_seed_same_result_and_other_seed_other_result(rule, folder):
     config = replace(CONFIG, step_rule=rule)
@@ -71,7 +89,7 @@ def test_same_seed_same_result_and_other_seed_other_result(rule, folder):
 def test_log_rows(folder):
     result = run(CONFIG, folder("a"))
     assert [row["step"] for row in result.log] == [2, 4, 6, 7]
-    assert set(result.log[0]) == {"step", "value", "marginal_error", "effective_atoms"}
+    assert set(result.log[0]) == {"step", "value", "marginal_error", "effective_atoms", "variance"}
     for row in result.log:
         assert math.isfinite(row["value"])
         assert 0 <= row["marginal_error"] <= 2

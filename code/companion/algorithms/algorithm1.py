@@ -8,7 +8,6 @@ repeat
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -123,10 +122,10 @@ class TrainedGenerator:
 
     Attributes:
         generator: the trained generator.
-        psi: potential (n,) in units of the normalised cost, after `final_steps` steps from 0 on the trained generator:
-            the one that training leaves off with is noisy at small lam, since it chases a moving generator.
-        log: value, marginal_error and effective_atoms at psi as it was during training, a row per entry; the last
-            row is taken at the final psi.
+        psi: potential (n,) in units of the normalised cost, after `final_steps` steps from 0 on the trained generator;
+            that of the training itself is noisy at small lam.
+        log: value, marginal_error, effective_atoms at psi as it was in training, and the samples' variance over mean
+            ||y||^2, a row per entry; the last row is at the final psi.
         timing: seconds at the same theta-steps.
     """
 
@@ -150,6 +149,7 @@ def train(
     The cost is ||x - y||^2 / mean ||y||^2. Stopped at any moment and called again, it gives bit for bit the same
     result on the same CPU with as many threads, a generator in evaluation mode. Where the config asks for a variant,
     its loop is run. Claims: A-collapse, A-smoothing.
+    A collapsed generator trains no further (`TrainingState.collapsed`).
     `# ASSUME:` the inner loop is warm-started from the average and its step counter restarts at every theta-step.
 
     Args:
@@ -159,8 +159,8 @@ def train(
         checkpoints: where to keep the state; the caller holds its lock.
         checkpoint_digest: the configuration's digest, checked against the checkpoint's.
         track: wraps the iteration over theta-steps, for a progress bar.
-        team: the processes among which the atoms are dealt out, y being this one's; each trains the same generator,
-            and the first keeps the checkpoints, which do not depend on their number (None: one process).
+        team: processes among which the atoms are dealt out, y being this one's, each with the same generator; the first
+            keeps the checkpoints, which do not depend on their number (None: one process).
 
     Raises:
         FloatingPointError: if psi or the loss is no longer finite; it names the step and the last checkpoint.
@@ -175,7 +175,7 @@ def train(
     batches = config.batch_size, run.rng
     given = run.generator, problem, run.psi_state, run.optimizer, rule, config.inner_steps
     theta_steps = run.variant or algorithm1(*given, *batches)
-    for step in track(range(run.step + 1, config.outer_steps + 1)):
+    for step in track(range(run.step + 1, 1 + (run.step if run.collapsed() else config.outer_steps))):
         with _named(step, run.step):
             run.psi_state, value = next(theta_steps)
         last = step == config.outer_steps
@@ -183,18 +183,21 @@ def train(
         if logged or kept:
             with _named(step, run.step):
                 check_psi(run.psi_state, rule)
-                _check_finite(value, run.generator)
+                run.check_finite(value)
         if logged:
             if team:
-                sums = [parameter.detach().double().sum() for parameter in run.generator.parameters()]
+                sums = [values.detach().double().sum() for values in run.generator.parameters()]
                 team.agree("the generator", torch.stack(sums).sum())
             run.log.append({"step": step} | _measure(run, problem, config))
             run.timing.append({"step": step, "seconds": time.perf_counter() - clock})
+            last = last or run.collapsed()
         if kept:
             run.step, run.seconds = step, time.perf_counter() - clock
             state = run.saved(checkpoint_digest)
             if team is None or team.rank == 0:
                 checkpoints.save(state)
+        if last:
+            break
     run.finish()
     law = problem.semidual.law
     run.psi_state = ascend_psi(run.generator, problem, AsgdState.zeros(law), rule, config.final_steps, *batches)
@@ -220,14 +223,6 @@ def _named(step: int, saved: int) -> Iterator[None]:
         raise FloatingPointError(f"theta-step {step}: {error}; {kept}") from error
 
 
-def _check_finite(value: Tensor, generator: nn.Module) -> None:
-    for name, parameter in generator.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
-            raise FloatingPointError(f"the generator's {name} is not finite: lower lr_theta")
-    if not math.isfinite(float(value)):
-        raise FloatingPointError("the loss is not finite: lower lr_theta")
-
-
 @torch.no_grad()
 def _measure(run: TrainingState, problem: Problem, config: OTConfig) -> dict[str, float]:
     """One row of the log, on latents of their own that are the same in every row."""
@@ -235,8 +230,9 @@ def _measure(run: TrainingState, problem: Problem, config: OTConfig) -> dict[str
     x = sample_images(run.generator, problem.latent, config.eval_samples, rng)
     psi = run.variant.dual.everywhere() if run.variant else run.psi_state.average
     (value, grad), atoms = problem.semidual.value(x, psi), problem.semidual.effective_atoms(x[:100], psi)
-    error = marginal_error(grad, problem.semidual.law)
-    return {"value": float(value), "marginal_error": error, "effective_atoms": atoms}
+    error, scale = marginal_error(grad, problem.semidual.law), problem.semidual.cost.scale
+    found = {"value": float(value), "marginal_error": error, "effective_atoms": atoms}
+    return found | {"variance": float(x.double().var(0, correction=0).sum()) / scale}
 
 
 @torch.no_grad()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from companion.algorithms.networks import make_generator
 from companion.algorithms.problem import Problem
@@ -15,6 +16,10 @@ from companion.algorithms.variants.build import build
 from companion.algorithms.variants.loops import VariantLoop
 from otgrad.measures import DiscreteMeasure
 from otgrad.solvers.stochastic import AsgdState, StepRule
+
+IN_A_ROW = 3  # entries of the log over which a generator must have collapsed to train no further
+AT_REST = 1e-3  # share of the value by which these entries may differ
+ONE_POINT = 1e-3  # total variance of samples, in units of mean ||y||^2, up to which they are one point
 
 
 @dataclass
@@ -72,6 +77,24 @@ class TrainingState:
         self.step, self.seconds, self.log, self.timing = (saved[k] for k in ("step", "seconds", "log", "timing"))
         if self.variant:
             self.variant.load(saved["variant"])
+
+    def collapsed(self) -> bool:
+        """Whether over the last IN_A_ROW entries all samples were one point, and the value has come to rest."""
+        last = self.log[-IN_A_ROW:]
+        values = [row["value"] for row in last]
+        return (
+            len(last) == IN_A_ROW
+            and max(values) - min(values) <= AT_REST * abs(values[-1])
+            and all(row["variance"] <= ONE_POINT for row in last)
+        )
+
+    def check_finite(self, value: Tensor) -> None:
+        """Raise FloatingPointError if the generator, or the loss, is not finite."""
+        for name, parameter in self.generator.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise FloatingPointError(f"the generator's {name} is not finite: lower lr_theta")
+        if not math.isfinite(float(value)):
+            raise FloatingPointError("the loss is not finite: lower lr_theta")
 
     def saved(self, digest: str) -> dict[str, Any]:
         """Return what a checkpoint holds; it does not depend on the number of processes."""
