@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from companion.common.files import replacing, write_json
-from companion.data.downloads import DownloadError
+from companion.data.downloads import DownloadError, default_cache
 from companion.data.images import load_part
-from companion.data.run_data import default_cache
 from companion.data.usps import load_usps
 
 

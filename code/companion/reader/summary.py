@@ -5,7 +5,10 @@
 
 import sys
 import textwrap
+import time
+from pathlib import Path
 
+from companion.common.progress import started
 from companion.common.readers import read_json
 
 MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "skip"}
@@ -34,10 +37,27 @@ def header(provenance):
     run = provenance["run"]
     spent = sum(rule["seconds"] for rule in provenance["rules"].values())
     yield f"otgrad, preset {run['preset']} on {run['dataset']['label']}"
-    yield f"  {run['device']}, {run['cores']} cores, seed {run['seed']}; {duration(spent)} of work in all jobs"
+    yield f"  {run['device']}, {run['cores']} cores, seed {run['seed']}"
+    yield f"  {clock(provenance['files'])}{duration(spent)} of work in all jobs"
     if run["dataset"].get("fallback_reason"):
         yield from entry("not MNIST", run["dataset"]["fallback_reason"])
         yield from entry("to retry", run["dataset"]["retry"])
+
+
+def clock(files):
+    """How long this command has taken, and whether that is the whole run: every file was made since it began."""
+    begun = started()
+    if begun is None:
+        return ""
+    taken, made = duration(time.time() - begun), sum(is_newer(Path(path), begun) for path in files)
+    if made == len(files):
+        return f"the whole run took {taken}, with "
+    return f"this command took {taken} and made {made} of {len(files)} files, the others were there; "
+
+
+def is_newer(path, moment):
+    """Whether a file was written since then."""
+    return path.is_file() and path.stat().st_mtime >= moment
 
 
 def duration(seconds):
