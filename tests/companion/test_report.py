@@ -120,6 +120,7 @@ def made_records(folder, verdict, preset, data, failing):
     figures = {name: {"title": "Is it?", "caption": "Lines.", "rule": "drawing"} for name in FIGURES}
     row = {"claim": "a row", "expected": "1", "measured": "2", "verdict": "fail" if failing else "pass"}
     contents = {
+        "classifier": {"judgement": "The classifier is trained enough."},
         "provenance": {"run": run | {"versions": {"torch": "2.0"}}, "rules": rules, "figures": figures},
         "claims": [e | {"verdict": verdict, "evidence": "lam 0.1"} for e in read_map(ROOT / "paper/claims.yaml")],
         "verification": [row],
@@ -162,6 +163,7 @@ def test_numbers_are_those_of_the_tables(tmp_path):
         "sharpness": "5.25 ± 0.50", "w2": "5.25 ± 0.50",
     }  # fmt: skip
     assert (scores["sets"], scores["images"], scores["blurred"]["fid"]) == ("4 sets", "2,000", "5 ± 0")
+    assert scores["classifier"] == "The classifier is trained enough."
     assert found["planar"]["rows"] == [
         {"arm": "W1-FE, K = 1", "w1": "0.117 ± 0.008", "steps": ["475", "never"], "cosine": "−0.09"}
     ]

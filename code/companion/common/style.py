@@ -195,4 +195,4 @@ def scores_text(rows, classifier):
     """What the bars are, and whether the classifier can be trusted, for a stamp."""
     seeds, sets = (int(max(row[key] for row in rows)) for key in ("seeds", "sets"))
     text = "bars: 95%, over " + (f"{seeds} seeds" if seeds > 1 else f"{sets} sample sets of one generator")
-    return text if classifier == "trained" else f"{text}; classifier {classifier.partition(',')[0]}"
+    return text if classifier == "trained" else f"{text}; classifier {classifier}"

@@ -18,6 +18,7 @@ rule report_numbers:
         runs=RUN_RECORDS,
         run_tables=FIGURES["figure2"],
         scores=rules.evaluation.output.table,
+        classifier=rules.classifier.output.record,
         planar=rules.planar_table.output.table,
         planar_records=PLANAR_RECORDS,
         adaptation=ADAPTATION_LOGS,

@@ -22,7 +22,7 @@ def collect(inputs, settings, output):
 
     Args:
         inputs: paths by name: claims, verification, provenance, figure1, steps, chart, slopes, shrinkage, crosscheck,
-            train, scores, planar; and lists of them: runs and planar_records (run.json), adaptation and generation
+            train, scores, classifier, planar; and lists of them: runs and planar_records (run.json), adaptation and generation
             (log.csv).
         settings: of Figure 1: lam, step, iterations, ...
         output: written.
@@ -34,7 +34,7 @@ def collect(inputs, settings, output):
         | {"settings": {key: sig(value) for key, value in settings.items()}},
         "crosscheck": results.crosscheck(inputs["crosscheck"]),
         "images": results.images(inputs["runs"], inputs["train"]),
-        "scores": scores(inputs["scores"]),
+        "scores": scores(inputs["scores"], inputs["classifier"]),
         "planar": results.planar(inputs["planar"], inputs["planar_records"]),
         "adaptation": results.adaptation(inputs["adaptation"]),
         "generation": results.generation(inputs["generation"]),

@@ -2,12 +2,13 @@
 
 import math
 
+from companion.common.readers import read_json
 from companion.reader.report_text import several, sig, whole
 from companion.scores.verdicts import read_scores
 
 
-def scores(table):
-    """A row for each set of samples, controls first, as mean ± half-width of the 95% interval."""
+def scores(table, classifier):
+    """A row for each set of samples, controls first, as mean ± half-width of the 95% interval; what it rests on."""
     lines = read_scores(table)
     first = next(iter(lines.values()))
     columns = {"fid": 0, "recall": 2, "precision": 2, "sharpness": 2, "w2": 2}
@@ -16,6 +17,7 @@ def scores(table):
         for name, found in lines.items()
     ]
     told = {key: next(row for row in rows if row["name"] == key) for key in ("real", "blurred")}
+    told["classifier"] = read_json(classifier)["judgement"]
     return told | {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"]), "rows": rows}
 
 

@@ -138,9 +138,7 @@ def numbers(found: Interval):
 
 def markdown(rows, classifier, title):
     """Render the tables to read."""
-    accuracy = classifier["accuracy"]
-    tested = f", accuracy {accuracy:.2%} on held-out images" if accuracy is not None else ""
-    lines = [f"# Scores of samples: {title}", "", f"Classifier: {classifier['status']}{tested}. {NOTES}", ""]
+    lines = [f"# Scores of samples: {title}", "", f"{classifier['judgement']} {NOTES}", ""]
     lines += [blur_note({row["name"]: row["scores"] for row in rows}), ""]
     for heading, scores in BLOCKS.items():
         heads = ["samples", *(label for label, _ in scores.values())]
