@@ -45,6 +45,7 @@ SCORE_TAG = tag(SETTINGS, IMAGE_KEYS, images=DATA)
 PRESET_TAG = tag(SETTINGS, images=DATA)
 PLANAR_TAG = tag(SETTINGS, ("planar_seeds", "planar_batch", "planar_steps"))
 
+
 def figure(name):
     """The three files of a figure."""
     return multiext(f"figures/{name}", ".svg", ".pdf", ".png")
@@ -165,7 +166,7 @@ def first_lines():
 
 
 def expected_time(held):
-    """The time the whole preset takes, as kept by the rule `times`, and what is left of it; held: dataset.json."""
+    """The time the whole preset takes, as kept by the rule `times`, and what is left of it, by dataset.json or None."""
     kept = json.loads(TIMES.read_text(encoding="utf-8"))
     found = {name: kept[key] for name in likely_data(held) if (key := f"{SETTINGS.preset}-{name}") in kept}
     if not found:

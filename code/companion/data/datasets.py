@@ -88,7 +88,7 @@ def expected_images(dataset: str, data_dir: str, cache_dir: Path, record: Mappin
     if mnist.cached(cache_dir):
         return f"MNIST from earlier downloads, {cache_dir}"
     otherwise = f"{DIGITS} stand in" if dataset == "auto" else "the run stops"
-    return f"MNIST, to be downloaded; if that fails {otherwise} (without a network: {RETRY_COMMAND}, with mnist/*.gz there)"
+    return f"MNIST, to be downloaded; if that fails {otherwise} (no network: {RETRY_COMMAND}, with mnist/*.gz there)"
 
 
 def too_few_to_score(path: Path) -> str | None:
