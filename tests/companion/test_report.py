@@ -6,11 +6,13 @@ import io
 import json
 import math
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
+import typst
 
 from companion.common.files import write_csv, write_json
 from companion.reader import report, report_numbers, report_results, report_text
@@ -18,6 +20,7 @@ from companion.reader.claims_map import read_map
 
 ROOT = Path(__file__).parents[2]
 FIGURES = sorted(path.stem for path in (ROOT / "paper/captions").glob("*.rst"))
+OF_IMAGES = ("crosscheck", "figure2", "tradeoff", "variants", "shrinkage", "adaptation", "generation")
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="518pt" height="100pt"><text y="50">drawn</text></svg>'
 
 # --- Made-up results --------------------------------------------------------------------------------------------------
@@ -117,7 +120,8 @@ def made_records(folder, verdict, preset, data, failing):
     run |= {"dataset": dataset | {"fallback_reason": reason}, "git_commit": "0123456789abcdef+changes"}
     rules = {"drawing": {"script": "code/plot.py", "jobs": 2, "seconds": 61.0}}
     rules["quick"] = {"script": None, "jobs": 1, "seconds": 0.5}
-    figures = {name: {"title": "Is it?", "caption": "Lines.", "rule": "drawing"} for name in FIGURES}
+    drawn = {"title": "Is it?", "caption": "Lines.", "rule": "drawing"}
+    figures = {name: drawn | {"images": name in OF_IMAGES} for name in FIGURES}
     row = {"claim": "a row", "expected": "1", "measured": "2", "verdict": "fail" if failing else "pass"}
     contents = {
         "classifier": {"judgement": "The classifier is trained enough."},
@@ -213,13 +217,18 @@ def test_symbols_are_written_as_the_papers_do():
 
 
 @pytest.mark.parametrize(
-    ("preset", "data", "text"),
-    [("paper", "mnist", ""), ("laptop", "mnist", "preset laptop on MNIST: not the paper preset on MNIST"),
-     ("paper", "digits", "preset paper on digits (MNIST could not be had): not the paper preset on MNIST"),
-     ("smoke", "mnist", "preset smoke on MNIST: not the paper preset on MNIST; nothing was learned")],
+    ("preset", "data", "stamp", "images"),
+    [("paper", "mnist", "", ""), ("laptop", "mnist", "preset laptop: not the paper preset", ""),
+     ("paper", "digits", "", "images: digits (MNIST could not be had), not MNIST"),
+     ("smoke", "mnist", "preset smoke: not the paper preset; nothing was learned", "")],
 )  # fmt: skip
-def test_every_page_says_what_the_report_is_not(tmp_path, preset, data, text):
-    assert collected(tmp_path, preset=preset, data=data)["stamp"] == text
+def test_the_report_says_what_it_is_not(tmp_path, preset, data, stamp, images):
+    assert collected(tmp_path, preset=preset, data=data)["stamp"] == {"preset": stamp, "images": images}
+
+
+def test_the_images_are_named_under_figures_that_show_something_of_them(tmp_path):
+    found = collected(tmp_path, data="digits")["figures"]
+    assert {name for name, entry in found.items() if "MNIST could not be had" in entry["source"]} == set(OF_IMAGES)
 
 
 # --- It can be typeset ------------------------------------------------------------------------------------------------
@@ -236,14 +245,30 @@ def test_the_report_is_typeset_whatever_was_found(tmp_path, how):
     assert (tmp_path / "paper/report.pdf").read_bytes().startswith(b"%PDF")
 
 
-@pytest.mark.parametrize(("preset", "stamped"), [("laptop", True), ("paper", False)])
-def test_the_stamp_is_on_every_page_or_on_none(tmp_path, preset, stamped):
+def stamped(folder):
+    """Whether there is something above what the page holds, for each page."""
+    pages = report.typeset(folder / "paper/report.typ", folder, format="png", ppi=72.0)
+    pixels = [matplotlib.image.imread(io.BytesIO(page))[..., :3] for page in pages]
+    return [page[15:45].min() < 0.9 for page in pixels]  # points from the top
+
+
+@pytest.mark.parametrize(("preset", "found"), [("laptop", {True}), ("paper", {False})])
+def test_the_stamp_is_on_every_page_or_on_none(tmp_path, preset, found):
     collected(tmp_path, preset=preset)
-    pages = report.typeset(tmp_path / "paper/report.typ", tmp_path, format="png", ppi=72.0)
-    assert len(pages) > 1
-    for page in pages:
-        pixels = matplotlib.image.imread(io.BytesIO(page))[..., :3]
-        assert (pixels[15:45].min() < 0.9) == stamped  # points from the top: above what the page holds
+    assert set(stamped(tmp_path)) == found
+
+
+def test_sections_that_show_something_of_the_images_name_them_and_no_others(tmp_path):
+    collected(tmp_path, data="digits")
+    source, which = str(tmp_path / "paper/report.typ"), "selector(heading).or(<of-images>)"
+    found = json.loads(typst.query(source, which, root=str(tmp_path), font_paths=report.fonts()))
+    named = [head["body"] for head, after in pairwise(found) if head["func"] == "heading" != after["func"]]
+    assert len(named) == sum(entry["func"] != "heading" for entry in found) == 7
+    assert [body["text"] for body in named[:3]] == [
+        "Every claim, and its verdict",
+        "Potentials against POT",
+        "Generators of images",
+    ]
 
 
 def test_the_same_results_give_the_same_bytes_and_others_do_not(tmp_path):

@@ -24,6 +24,7 @@ PROVENANCE = {
     },
     "rules": {"a": {"seconds": 61.0}, "b": {"seconds": 60.0}},
     "files": ["old.csv", "new.csv"],
+    "figures": {"figure1": {"not_run": None}, "figure2": {"not_run": None}, "adaptation": {"not_run": "no USPS"}},
 }
 
 
@@ -36,12 +37,13 @@ def test_verify_prints_every_row():
 
 
 def test_all_says_where_to_look_and_shows_only_what_did_not_pass():
-    text = summary.short(ROWS, CLAIMS, PROVENANCE, {"report": "paper/report.pdf"}, ["figure1", "figure2"])
+    text = summary.short(ROWS, CLAIMS, PROVENANCE, {"report": "paper/report.pdf"})
     assert "preset laptop on digits" in text
     assert "2 min 1 s of work" in text
     assert "no network" in text
     assert "paper/report.pdf" in text
-    assert "figure1, figure2" in text
+    assert "of figure1, figure2\n" in text
+    assert "  not run      adaptation: no USPS\n" in text
     assert "A-x" in text
     assert "It holds." not in text
     assert "B-y: It is better." in text

@@ -14,6 +14,8 @@ from companion.data.downloads import DownloadError, default_cache
 from companion.data.images import load_part
 from companion.data.usps import load_usps
 
+REMEDY = "give dataset=mnist, and where there is no network a data_dir with mnist/*.gz and usps/usps.h5"
+
 
 def prepare(train_path, test_path, dataset_path, data_dir, cache_dir, arrays_path, record_path):
     """Write both domains' arrays and their record; without MNIST or USPS an .npz without arrays and the reason.
@@ -71,7 +73,7 @@ def not_mnist(record):
     # a user's file may be called mnist.npz
     if record["name"] == "mnist" and record["source"] != "file":
         return None
-    return f"the run's data set is {record['label']}, not MNIST"
+    return f"the run's data set is {record['label']}, not MNIST; {REMEDY}"
 
 
 if "snakemake" in globals():

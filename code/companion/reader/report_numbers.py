@@ -8,7 +8,7 @@ from companion.common.job import job
 from pathlib import Path
 
 from companion.common.files import write_json
-from companion.common.readers import at_papers_scale, read_json
+from companion.common.readers import read_json
 from companion.reader import report_results as results
 from companion.reader.report_scores import scores
 from companion.reader.report_text import sentence, sig, signs, whole
@@ -22,8 +22,8 @@ def collect(inputs, settings, output):
 
     Args:
         inputs: paths by name: claims, verification, provenance, figure1, steps, chart, slopes, shrinkage, crosscheck,
-            train, scores, classifier, planar; and lists of them: runs and planar_records (run.json), adaptation and generation
-            (log.csv).
+            train, scores, classifier, planar; and lists of them: runs and planar_records (run.json), adaptation and
+            generation (log.csv).
         settings: of Figure 1: lam, step, iterations, ...
         output: written.
     """
@@ -51,11 +51,13 @@ def collect(inputs, settings, output):
 
 
 def stamp(run):
-    """Say what the report is not, on every page; empty for the paper preset on MNIST."""
-    if at_papers_scale(run):
-        return ""
-    text = f"preset {run['preset']} on {run['dataset']['label']}: not the paper preset on MNIST"
-    return text + ("; nothing was learned" if run["preset"] == "smoke" else "")
+    """Say what the report is not: on every page for the preset, where something of the images is shown for the data."""
+    preset, data = run["preset"], run["dataset"]
+    lesson = "; nothing was learned" if preset == "smoke" else ""
+    return {
+        "preset": "" if preset == "paper" else f"preset {preset}: not the paper preset{lesson}",
+        "images": "" if data["name"] == "mnist" else f"images: {data['label']}, not MNIST",
+    }
 
 
 def the_run(run):
@@ -85,15 +87,21 @@ def commit(run):
 
 
 def figures(provenance):
-    """Give each figure's caption, its words for those who cannot see it, and the line on where it comes from."""
+    """Give each figure's caption, its words for those who cannot see it, and the line on where it comes from.
+
+    Which images a run has stands under what shows something of them alone.
+    """
     run = provenance["run"]
-    where = f"{run['dataset']['label']} · preset {run['preset']} · {run['device']} · commit {commit(run)}"
+    where = f"preset {run['preset']} · {run['device']} · commit {commit(run)}"
+    images = f"{run['dataset']['label']} · "
     return {
         name: {
             "title": sentence(entry["title"]),
             "caption": entry["caption"],
             "alt": f"{sentence(entry['title'])} {entry['caption']}",
-            "source": f"rule {entry['rule']} · {provenance['rules'][entry['rule']]['script']} · {where}",
+            "source": f"rule {entry['rule']} · {provenance['rules'][entry['rule']]['script']} · "
+            + (images if entry["images"] else "")
+            + where,
         }
         for name, entry in provenance["figures"].items()
     }

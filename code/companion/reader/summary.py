@@ -74,10 +74,14 @@ def entry(name, text):
 
 
 def places(products, figures):
-    """Lines: what to open."""
+    """Lines: what to open, and which figures (name -> its entry in provenance.json) were not run."""
     for name, path in products.items():
         yield from entry(name, path)
-    yield from entry("figures", f"figures/<name>.svg, .pdf, .png of {', '.join(figures)}")
+    drawn = [name for name, figure in figures.items() if not figure["not_run"]]
+    yield from entry("figures", f"figures/<name>.svg, .pdf, .png of {', '.join(drawn)}")
+    for name in figures:
+        if name not in drawn:
+            yield from entry("not run", f"{name}: {figures[name]['not_run']}")
 
 
 def claim_lines(claims):
@@ -98,10 +102,10 @@ def full(rows):
     return "\n".join(["", "Verification", *table(rows), "", count(rows), ""])
 
 
-def short(rows, claims, provenance, products, figures):
+def short(rows, claims, provenance, products):
     """Text of `all`: what a person wants to know first, and every row that did not pass."""
     notable = [row for row in rows if row["verdict"] != "pass"]
-    lines = ["", *header(provenance), "", "Open", *places(products, figures), "", *claim_lines(claims)]
+    lines = ["", *header(provenance), "", "Open", *places(products, provenance["figures"]), "", *claim_lines(claims)]
     lines += ["", f"Verification: {count(rows)} (every row: snakemake verify)", *table(notable), ""]
     return "\n".join(lines)
 
@@ -112,9 +116,7 @@ if "snakemake" in globals():
     if smk.rule == "verify":
         text = full(found)
     else:
-        text = short(
-            found, read_json(smk.input.claims), read_json(smk.input.provenance), smk.params.products, smk.params.figures
-        )
+        text = short(found, read_json(smk.input.claims), read_json(smk.input.provenance), smk.params.products)
     # one write: Snakemake's own lines do not come between
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
