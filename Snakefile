@@ -64,7 +64,6 @@ rule all:
         ENVIRONMENT
     params:
         products=PRODUCTS,
-        figures=list(FIGURES),
     message:
         "Summary"
     script:

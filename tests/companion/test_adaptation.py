@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from companion.algorithms.runs import RunError
-from companion.common.readers import read_table
+from companion.common.readers import not_run, read_table
 from companion.data.adaptation_data import prepare_adaptation
 from companion.data.mnist import load_mnist, locate_mnist
 from companion.data.usps import load_usps
@@ -254,6 +254,9 @@ def test_without_data_the_reason_takes_the_place_of_the_results(tmp_path, data):
         assert np.load(folder / "samples.npz").files == []
         assert json.loads((folder / "run.json").read_text())["not_run"] == NOT_RUN
     svg = draw(folders, tmp_path)
-    assert "not run: no USPS $here$" in svg
-    assert svg.count("there") == 12
-    assert "put it there " * 11 not in svg, "the line is not wrapped"
+    assert not_run(tmp_path / "figure.svg") == NOT_RUN
+    assert "tables-sha256:" in svg
+    drawn = svg.partition("</metadata>")[2]
+    assert "not run: no USPS $here$" in drawn
+    assert drawn.count("there") == 12
+    assert "put it there " * 11 not in drawn, "the line is not wrapped"

@@ -49,7 +49,7 @@ def record(tmp_path, monkeypatch):
         Path(name).write_text(f"content of {name}")
     np.savez("results/runs/x/large.npz", a=np.zeros(10_000))
     script = {"script": "code/companion/common/style.py", "jobs": 1, "seconds": 1.0}
-    entry = {"title": "One", "caption": "A figure.", "category": "Paper A", "rule": "one"}
+    entry = {"not_run": None, "title": "One", "caption": "A figure.", "category": "Paper A", "rule": "one"}
     entry |= {"files": ["figures/one.svg", "figures/one.png"], "tables": [{"path": path} for path in TABLES]}
     content = {
         "run": {
@@ -66,7 +66,7 @@ def record(tmp_path, monkeypatch):
             path: {"rule": rule, "sha256": crate.sha256(path), "bytes": Path(path).stat().st_size}
             for path, rule in MADE.items()
         },
-        "figures": {"one": entry},
+        "figures": {"one": entry, "none": entry | {"not_run": "no USPS"}},
     }
     Path("results/provenance.json").write_text(json.dumps(content))
     return content
@@ -134,6 +134,7 @@ def test_the_run_leads_from_settings_and_data_to_results(found):
 def test_a_figure_names_its_script_and_tables(found, record):
     action = found.get("#draw-one")
     assert action in found.root_dataset["mentions"]
+    assert found.get("#draw-none") is None
     assert action["instrument"].id == "code/companion/common/style.py"
     assert "SoftwareSourceCode" in action["instrument"].type
     assert [entity.id for entity in action["result"]] == ["figures/one.svg", "figures/one.png"]

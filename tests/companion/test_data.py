@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from companion.data import mnist, run_data
-from companion.data.datasets import resolve_dataset
+from companion.data.datasets import RETRY_COMMAND, expected_images, resolve_dataset
 
 IMAGES = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
 MNIST_COUNTS = {
@@ -116,3 +116,31 @@ def test_script_announces_the_fallback(tmp_path, capsys, unreachable):
     assert captured.out == ""
     assert record["fallback_reason"] in captured.err
     assert record["retry"] in captured.err
+
+
+HELD = {"label": "MNIST", "fallback_reason": None, "retry": None}
+MISSED = {"label": "digits (MNIST could not be had)", "fallback_reason": "no host", "retry": RETRY_COMMAND}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "data_dir", "record", "text"),
+    [
+        ("auto", "", HELD, "MNIST, there already"),
+        ("auto", "", MISSED, f"digits (MNIST could not be had), since no host; to retry: {RETRY_COMMAND}"),
+        ("digits", "/a", None, "scikit-learn 8x8 digits, as asked"),
+        ("auto", "/a", None, "MNIST from data_dir, /a"),
+        ("some/where/mine.npz", "/a", None, "mine.npz, a file of your own"),
+        ("mnist", "", None, "MNIST, to be downloaded; if that fails the run stops"),
+        ("auto", "", None, "MNIST, to be downloaded; if that fails scikit-learn 8x8 digits stand in"),
+    ],
+)
+def test_the_images_are_told_beforehand_without_a_network(tmp_path, dataset, data_dir, record, text):
+    found = expected_images(dataset, data_dir, tmp_path, record)
+    assert found in (text, f"{text} (no network: {RETRY_COMMAND}, with mnist/*.gz there)")
+
+
+def test_earlier_downloads_are_told_of(tmp_path):
+    (tmp_path / "mnist").mkdir()
+    for name in mnist.MNIST_FILES:
+        (tmp_path / "mnist" / name).write_text("")
+    assert expected_images("auto", "", tmp_path, None) == f"MNIST from earlier downloads, {tmp_path}"

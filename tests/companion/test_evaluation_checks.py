@@ -48,7 +48,7 @@ def write(tmp_path):
 
 
 def rows_of(write, tmp_path, sets, accuracy=0.992, status="trained", preset="laptop"):
-    told = {"classifier": {"accuracy": accuracy, "status": status}}
+    told = {"classifier": {"accuracy": accuracy, "status": status, "judgement": f"It is {status}."}}
     told["dataset"] = {"name": "mnist", "sha256": {"train": "abc"}}
     for name, content in told.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -90,7 +90,7 @@ def test_each_row_can_fail(write, tmp_path, name, change, claim):
 def test_a_poor_classifier_fails_and_a_missing_one_is_named(write, tmp_path):
     assert rows_of(write, tmp_path, SETS, accuracy=0.98)[0].verdict == "fail"
     rows = rows_of(write, tmp_path, SETS, status="not run: no labels")
-    assert rows[0].verdict == "skipped: not run: no labels"
+    assert rows[0].verdict == "skipped: It is not run: no labels."
     assert rows[1].claim.startswith("sharpness")
     assert len(rows_of(write, tmp_path, SETS, preset="smoke")) == 1
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from companion.algorithms.networks import make_generator
-from companion.data.images import DataError
+from companion.data.images import DataError, load_digits, split_holdout
 from companion.scores import run_classifier as classifier_script
 from companion.scores import run_evaluation as evaluate_script
 from companion.scores import run_table as evaluation_table
@@ -59,12 +59,58 @@ def test_the_classifier_is_kept_with_its_accuracy(data, tmp_path, capsys):
     assert "steps" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("steps", "enough"), [(20, False), (160, True)])
+def test_a_classifier_is_judged_by_what_its_images_allow(tmp_path, steps, enough):
+    """On digits of which one label in ten is drawn anew nobody reaches the 0.9 that is easy without."""
+    rng, paths = np.random.default_rng(0), [tmp_path / f"{name}.npz" for name in ("train", "test", "pt", "json")]
+    for path, part in zip(paths, split_holdout(load_digits(), 0.15, 0), strict=False):
+        drawn = rng.random(len(part.labels)) < 0.1
+        np.savez(path, images=part.images, labels=np.where(drawn, rng.integers(0, 10, len(drawn)), part.labels))
+    record = classifier_script.train(*paths[:2], steps, 0, *paths[2:])
+    assert record["accuracy"] < 0.9
+    assert record["status"] == ("trained" if enough else "trained too little")
+    lead, _, numbers = record["judgement"].partition(": ")
+    assert "enough to judge by" in lead if enough else "scores in its features say little" in lead
+    assert f"{record['accuracy']:.1%}" in numbers
+    assert f"(1-NN) do {record['nearest_neighbour']:.1%}." in numbers
+    assert [look["step"] for look in record["curve"]] == [math.ceil(steps * k / 4) for k in range(1, 5)]
+    assert record["curve"][-1]["accuracy"] == record["accuracy"]
+
+
+def looks(*shares, n=1000):
+    """Hits of the first so many of n held-out images, after each of some steps."""
+    return {step: (torch.arange(n) < round(share * n)).double() for step, share in enumerate(shares, 1)}
+
+
 @pytest.mark.parametrize(
-    ("accuracy", "start"),
-    [(0.95, "trained"), (0.5, "trained too little: accuracy 0.50"), (None, "trained, but not tested")],
+    ("shares", "pixels", "status"),
+    [
+        ((0.5, 0.72, 0.73, 0.735), 0.6, "trained"),
+        ((0.5, 0.72, 0.74, 0.76), 0.6, "trained too little"),  # still rising
+        ((0.5, 0.72, 0.73, 0.735), 0.75, "trained"),  # the pixels lead by less than the margin
+        ((0.5, 0.72, 0.73, 0.735), 0.8, "trained too little"),
+        ((0.7,), 0.6, "trained"),
+    ],
 )
-def test_a_weak_classifier_says_so(accuracy, start):
-    assert classifier_script.status(accuracy).startswith(start)
+def test_a_classifier_that_still_learns_or_that_pixels_beat_is_named(shares, pixels, status):
+    nearest = looks(pixels)[1]
+    assert classifier_script.judged(looks(*shares), torch.arange(1000), nearest)["status"] == status
+
+
+def test_few_images_are_no_reason_to_warn():
+    shares, few = (0.5, 0.6, 0.7, 0.7), 10
+    found = classifier_script.judged(looks(*shares, n=few), torch.arange(few), looks(0.7, n=few)[1])
+    assert found["status"] == "trained"
+
+
+def test_the_nearest_neighbours_are_looked_for_among_so_many_as_time_allows(monkeypatch):
+    monkeypatch.setattr(classifier_script, "QUERIES", 10)
+    monkeypatch.setattr(classifier_script, "WORK", 10 * 2 * 30)
+    seen = []
+    monkeypatch.setattr(classifier_script, "nearest_neighbour_hits", lambda *sets: seen.extend(map(len, sets)))
+    rows, _ = classifier_script.beside(*((torch.zeros(n, 2), torch.zeros(n)) for n in (100, 50)))
+    assert (len(rows), int(rows[0]), int(rows[-1])) == (10, 0, 49)
+    assert seen == [30, 30, 10, 10]
 
 
 def test_labels_may_be_missing_or_useless(data, tmp_path, capsys):
@@ -72,8 +118,8 @@ def test_labels_may_be_missing_or_useless(data, tmp_path, capsys):
     assert trained(data, tmp_path)[0]["accuracy"] is None
     write_images(data["train"], 80, labels=False)
     record, paths = trained(data, tmp_path)
-    assert record == {"status": "not run: no labels", "accuracy": None}
-    assert "classifier: not run: no labels\n" in capsys.readouterr().err
+    assert (record["status"], record["accuracy"]) == ("not run: no labels", None)
+    assert f"classifier: {record['judgement']}\n" in capsys.readouterr().err
     assert torch.load(paths["classifier"], weights_only=True) == {}
     np.savez(data["train"], images=np.ones((30, 6, 6)), labels=np.full(30, 7))
     assert trained(data, tmp_path)[0]["status"] == "not run: labels of one kind only"
@@ -136,7 +182,7 @@ def test_without_labels_scores_of_features_stay_empty(data, tmp_path):
     assert math.isnan(float(row["fid"]))
     assert float(row["w2"]) > 0
     assert "half of the classes" not in rows
-    assert "Classifier: not run: no labels." in text
+    assert "There is no classifier, and no score in its features: no labels. Mean" in text
     assert "| ot-mlp-lam0.1 | – | – |" in text
 
 

@@ -32,6 +32,7 @@ def figure(name, category, tables):
         "tables": [{"path": path, "sha256": HASH, "rule": "make"} for path in tables],
         "upstream": ["make", name],
         "seconds": 61.2,
+        "not_run": None,
     }
 
 
@@ -215,6 +216,14 @@ def test_figures_stand_in_the_given_order_under_their_paper(page, record):
     record["figures"]["three"]["upstream"] = ["one"]
     for order, names in ((["three", "one"], ["three", "one"]), (["one"], ["one", "three"])):
         assert [entry["name"] for entry in gallery.papers(record, order)["Paper A"]["figures"]] == names
+
+
+def test_a_figure_that_was_not_run_is_a_line_of_text(page, record):
+    record["figures"]["two"]["not_run"] = "no USPS; give data_dir"
+    text = page(record)
+    assert "<p>Not run: no USPS; give data_dir.</p>" in text
+    assert "figures/two." not in text
+    assert 'id="figure-two"' in text
 
 
 def test_settings_and_versions_are_named_even_where_they_are_nothing(page):

@@ -208,8 +208,7 @@ def test_the_same_tables_give_the_same_bytes(made, tmp_path):
 def test_a_weak_classifier_is_named_on_the_figures():
     rows = [{"seeds": 1.0, "sets": 5.0}, {"seeds": 3.0, "sets": 5.0}]
     assert style.scores_text(rows[:1], "trained") == "bars: 95%, over 5 sample sets of one generator"
-    weak = "trained too little: accuracy 0.50, so scores of features say little"
-    assert style.scores_text(rows, weak) == "bars: 95%, over 3 seeds; classifier trained too little: accuracy 0.50"
+    assert style.scores_text(rows, "trained too little").endswith("over 3 seeds; classifier trained too little")
 
 
 def test_lam_zero_stands_apart_from_the_logarithms():

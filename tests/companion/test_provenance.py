@@ -15,6 +15,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, text in {
         "figures/a.svg": "<svg/>",
+        "figures/b.svg": '<svg xmlns="http://www.w3.org/2000/svg"><title>not run: no USPS</title></svg>',
+        "paper/captions/b.rst": "Another\n",
         "results/a.csv": "x\n1\n",
         "results/data.npz": "data",
         "code/plot.py": "draw",
@@ -31,6 +33,8 @@ def run(tmp_path, monkeypatch):
         ("figures/a.svg", "a", [("results/a.csv")]),
         ("results/a.csv", "a_table", ["results/data.npz"]),
         ("results/data.npz", "data", []),
+        ("results/data/dataset.json", "data", []),
+        ("figures/b.svg", "b", []),
         ("results/not_made.csv", "other", []),
         ("results/provenance.json", "provenance", ["results/a.csv"]),
         ("results/page.html", "page", ["results/provenance.json"]),
@@ -38,7 +42,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "summary", lambda config: lines)
     provenance.provenance(
         {"preset": "laptop", "dataset": "results/data/dataset.json"},
-        {"a": ("Paper A", ["figures/a.svg"], ["results/a.csv"])},
+        {"a": ("Paper A", ["figures/a.svg"], ["results/a.csv"]), "b": ("Paper B", ["figures/b.svg"], [])},
         "paper/captions",
         {"a": "code/plot.py"},
         "results/benchmarks",
@@ -64,8 +68,14 @@ def test_rules_have_their_scripts_hash_and_the_seconds_of_all_their_jobs(run):
 
 
 def test_what_is_made_from_the_record_is_not_in_it(run):
-    assert set(run["files"]) == {"figures/a.svg", "results/a.csv", "results/data.npz"}
-    assert set(run["rules"]) == {"a", "a_table", "data"}
+    drawn = {"figures/a.svg", "figures/b.svg"}
+    assert set(run["files"]) == drawn | {"results/a.csv", "results/data.npz", "results/data/dataset.json"}
+    assert set(run["rules"]) == {"a", "a_table", "b", "data"}
+
+
+def test_a_figure_says_if_it_shows_the_images_and_why_it_is_none(run):
+    assert [run["figures"][name]["images"] for name in "ab"] == [True, False]
+    assert [run["figures"][name]["not_run"] for name in "ab"] == [None, "no USPS"]
 
 
 def test_settings_left_open_and_folders_of_this_machine_are_not_told(run):

@@ -3,11 +3,14 @@
 from companion.common.job import job
 
 import io
+import json
 import math
+from itertools import pairwise
 
 import matplotlib.image
 import pytest
-from made_report import collected
+import typst
+from made_report import OF_IMAGES, collected
 
 from companion.reader import report, report_text
 from companion.reader.standing import STANDINGS
@@ -37,6 +40,7 @@ def test_numbers_are_those_of_the_tables(tmp_path):
     assert found["planar"]["rows"][0] == {
         "arm": "W1-FE, K = 1", "w1": "0.117 ± 0.008", "steps": ["475", "never"], "cosine": "−0.09"
     }  # fmt: skip
+    assert scores["classifier"] == "The classifier is trained enough."
     assert found["adaptation"]["rows"][1] == {
         "arm": "USPS to MNIST, W1-FE, K = 5", "before": "0.250 ± 0.354", "end": "0.500 ± 0.354", "best": "0.500 ± 0.354"
     }  # fmt: skip
@@ -72,13 +76,18 @@ def test_symbols_are_written_as_the_papers_do():
 
 
 @pytest.mark.parametrize(
-    ("preset", "data", "text"),
-    [("paper", "mnist", ""), ("laptop", "mnist", "preset laptop on MNIST: not the paper preset on MNIST"),
-     ("paper", "digits", "preset paper on digits (MNIST could not be had): not the paper preset on MNIST"),
-     ("smoke", "mnist", "preset smoke on MNIST: not the paper preset on MNIST; nothing was learned")],
+    ("preset", "data", "stamp", "images"),
+    [("paper", "mnist", "", ""), ("laptop", "mnist", "preset laptop: not the paper preset", ""),
+     ("paper", "digits", "", "images: digits (MNIST could not be had), not MNIST"),
+     ("smoke", "mnist", "preset smoke: not the paper preset; nothing was learned", "")],
 )  # fmt: skip
-def test_every_page_says_what_the_report_is_not(tmp_path, preset, data, text):
-    assert collected(tmp_path, preset=preset, data=data)["stamp"] == text
+def test_the_report_says_what_it_is_not(tmp_path, preset, data, stamp, images):
+    assert collected(tmp_path, preset=preset, data=data)["stamp"] == {"preset": stamp, "images": images}
+
+
+def test_the_images_are_named_under_figures_that_show_something_of_them(tmp_path):
+    found = collected(tmp_path, data="digits")["figures"]
+    assert {name for name, entry in found.items() if "MNIST could not be had" in entry["source"]} == set(OF_IMAGES)
 
 
 # --- It can be typeset ------------------------------------------------------------------------------------------------
@@ -95,14 +104,30 @@ def test_the_report_is_typeset_whatever_was_found(tmp_path, how):
     assert (tmp_path / "paper/report.pdf").read_bytes().startswith(b"%PDF")
 
 
-@pytest.mark.parametrize(("preset", "stamped"), [("laptop", True), ("paper", False)])
-def test_the_stamp_is_on_every_page_or_on_none(tmp_path, preset, stamped):
+def stamped(folder):
+    """Whether there is something above what the page holds, for each page."""
+    pages = report.typeset(folder / "paper/report.typ", folder, format="png", ppi=72.0)
+    pixels = [matplotlib.image.imread(io.BytesIO(page))[..., :3] for page in pages]
+    return [page[15:45].min() < 0.9 for page in pixels]  # points from the top
+
+
+@pytest.mark.parametrize(("preset", "found"), [("laptop", {True}), ("paper", {False})])
+def test_the_stamp_is_on_every_page_or_on_none(tmp_path, preset, found):
     collected(tmp_path, preset=preset)
-    pages = report.typeset(tmp_path / "paper/report.typ", tmp_path, format="png", ppi=72.0)
-    assert len(pages) > 1
-    for page in pages:
-        pixels = matplotlib.image.imread(io.BytesIO(page))[..., :3]
-        assert (pixels[15:45].min() < 0.9) == stamped  # points from the top: above what the page holds
+    assert set(stamped(tmp_path)) == found
+
+
+def test_sections_that_show_something_of_the_images_name_them_and_no_others(tmp_path):
+    collected(tmp_path, data="digits")
+    source, which = str(tmp_path / "paper/report.typ"), "selector(heading).or(<of-images>)"
+    found = json.loads(typst.query(source, which, root=str(tmp_path), font_paths=report.fonts()))
+    named = [head["body"] for head, after in pairwise(found) if head["func"] == "heading" != after["func"]]
+    assert len(named) == sum(entry["func"] != "heading" for entry in found) == 7
+    assert [body["text"] for body in named[:3]] == [
+        "Every claim, and its verdict",
+        "Potentials against POT",
+        "Generators of images",
+    ]
 
 
 def test_the_same_results_give_the_same_bytes_and_others_do_not(tmp_path):

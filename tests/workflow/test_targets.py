@@ -9,16 +9,18 @@ SMOKE = ("--config", "preset=smoke", "dataset=digits")
 FIGURES = [*(path.stem for path in sorted((ROOT / "paper/captions").glob("*.rst"))), "workflow"]
 
 
-def test_a_dry_run_says_the_expected_time(project, run_snakemake):
+def test_a_dry_run_says_first_what_it_will_use_and_the_expected_time(project, run_snakemake):
     done = run_snakemake(project, "-n", "--config", "preset=laptop", "dataset=digits")
-    (minutes,) = re.findall(r"^expected time, \d+ cores, .*: (\d+) min on digits$", done.stderr, re.MULTILINE)
+    told = [line for line in done.stderr.splitlines() if not line.startswith("Using ")]  # Snakemake's own, on profiles
+    assert told[0] == "data: scikit-learn 8x8 digits, as asked"
+    (minutes,) = re.findall(r"^preset laptop on cpu; expected time, \d+ cores, .*: (\d+) min on digits$", told[1])
     assert 2 <= int(minutes) <= 60
     assert "total " in done.stdout
 
 
 def test_a_preset_that_was_never_timed_says_so(project, run_snakemake):
     done = run_snakemake(project, "figure1", "-n", "--config", "preset=paper", "dataset=digits", "device=cpu")
-    assert "expected time: not measured for preset paper on digits" in done.stderr
+    assert "preset paper on cpu; expected time: not measured on digits" in done.stderr
 
 
 def test_what_is_done_is_taken_off(finished, run_snakemake):

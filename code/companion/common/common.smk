@@ -5,12 +5,14 @@ import re
 import sys
 from pathlib import Path
 
-from companion.data.datasets import too_few_to_score
+from companion.data.datasets import expected_images, too_few_to_score
+from companion.data.downloads import default_cache
+from companion.data.mnist import cached
 from companion.common.forks import serve
 from companion.common.places import digest, place_of_images, tag, wanted_images
 from companion.algorithms.runs import OTConfig
 from companion.common.schema import ConfigError, read_config, read_studies
-from companion.common.progress import left_of
+from companion.common.progress import begin, left_of
 from companion.common.sources import sources
 from companion.common.settings import expand_arms, resolve
 
@@ -21,6 +23,8 @@ if " " in sys.executable:
     )
 sys.modules.setdefault("rfc3987_syntax", None)  # else jsonschema, which Snakemake imports, builds 38 grammars in 2 s
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every job compiles PyTorch's sources again: 2 to 5 s each
+if workflow.is_main_process:
+    begin()
 ROOT = Path(workflow.basedir)
 PYTHON = sys.executable
 ENVIRONMENT = str(ROOT / "environment.yml")  # serves --lint only: see docs/evaluate.md
@@ -40,10 +44,6 @@ IMAGE_TAG = tag(SETTINGS, IMAGE_KEYS, seed=False, images=DATA)
 SCORE_TAG = tag(SETTINGS, IMAGE_KEYS, images=DATA)
 PRESET_TAG = tag(SETTINGS, images=DATA)
 PLANAR_TAG = tag(SETTINGS, ("planar_seeds", "planar_batch", "planar_steps"))
-
-if workflow.is_main_process:
-    for note in SETTINGS.notes:
-        print(note, file=sys.stderr)
 
 
 def figure(name):
@@ -156,21 +156,29 @@ def add_sources():
 TIMES = ROOT / "figures/reference/times.json"
 
 
-def expected_time():
-    """One line: the time the whole preset takes, as kept by the rule `times`, and what is left of it."""
+def first_lines():
+    """What a run says before anything else: its images, its preset, device and time, and what was chosen for it."""
+    record = ROOT / rules.data.output.record
+    held = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+    yield f"data: {expected_images(SETTINGS.dataset, SETTINGS.data_dir, Path(default_cache()), held)}"
+    yield f"preset {SETTINGS.preset} on {SETTINGS.device}; {expected_time(held)}"
+    yield from SETTINGS.notes
+
+
+def expected_time(held):
+    """The time the whole preset takes, as kept by the rule `times`, and what is left of it, by dataset.json or None."""
     kept = json.loads(TIMES.read_text(encoding="utf-8"))
-    found = {name: kept[key] for name in likely_data() if (key := f"{SETTINGS.preset}-{name}") in kept}
+    found = {name: kept[key] for name in likely_data(held) if (key := f"{SETTINGS.preset}-{name}") in kept}
     if not found:
-        return f"expected time: not measured for preset {SETTINGS.preset} on {' or '.join(likely_data())}"
+        return f"expected time: not measured on {' or '.join(likely_data(held))}"
     texts = [f"{left_of(times, ROOT / 'results/benchmarks')} on {name}" for name, times in found.items()]
     return f"expected time, {next(iter(found.values()))['cores']} cores, the preset's own settings: {'; '.join(texts)}"
 
 
-def likely_data():
+def likely_data(held):
     """Names of the data sets that this run may use: the one chosen, the one found before, or both."""
     if SETTINGS.dataset != "auto":
         return [Path(SETTINGS.dataset).name]
-    record = ROOT / rules.data.output.record
-    if record.is_file():
-        return [json.loads(record.read_text(encoding="utf-8"))["name"]]
-    return ["mnist"] if SETTINGS.data_dir else ["digits", "mnist"]
+    if held:
+        return [held["name"]]
+    return ["mnist"] if SETTINGS.data_dir or cached(default_cache()) else ["digits", "mnist"]

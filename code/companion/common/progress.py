@@ -1,10 +1,23 @@
 """Progress of a long job as lines that stay readable when Snakemake runs several jobs at once, where bars would not."""
 
+import os
 import sys
 import time
 
 LINES = 10  # at most, per job
 ROUNDED = 0.01  # of the whole: what is done already that is not told
+
+STARTED = "OTGRAD_STARTED"  # environment of the jobs: when the command that they belong to began
+
+
+def begin():
+    """Start the clock that `started` reads, in this process and in its jobs."""
+    os.environ[STARTED] = repr(time.time())
+
+
+def started():
+    """Seconds since 1970 when the command began that this job belongs to, or None for a job by itself."""
+    return float(os.environ[STARTED]) if STARTED in os.environ else None
 
 
 def left_of(times, done):

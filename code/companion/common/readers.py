@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -22,6 +23,15 @@ def read_json(path):
 def sha256(path):
     """Hex digest of a file's bytes."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+NOT_RUN = "not run: "  # how the title of a figure's files begins that hold a line of text instead
+
+
+def not_run(svg):
+    """Say why a file holds a line of text in the place of a figure, as its title has it, or None."""
+    title = ElementTree.parse(svg).findtext("{http://www.w3.org/2000/svg}title") or ""
+    return title.removeprefix(NOT_RUN) if title.startswith(NOT_RUN) else None
 
 
 def at_papers_scale(run):

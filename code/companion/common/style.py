@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from companion.common.readers import read_json, read_table, sha256
+from companion.common.readers import NOT_RUN, read_json, read_table, sha256
 
 COLUMN = 3.5  # inches: width of one column in print
 PAGE = 7.2  # inches: width of two columns
@@ -147,7 +147,7 @@ def stamp(fig: Figure, text: str) -> None:
     fig.supxlabel(text, x=0.995, ha="right", fontsize=6, color="0.35")
 
 
-def save(fig: Figure, outputs: Iterable[str], tables: Iterable[str]) -> None:
+def save(fig: Figure, outputs: Iterable[str], tables: Iterable[str], title: str | None = None) -> None:
     """Save to every path in `outputs` (.svg, .pdf, .png), byte for byte the same for the same tables.
 
     Each file carries "tables-sha256:<digest>[,<digest>...]" of the tables it was drawn from, in order, in its
@@ -162,8 +162,15 @@ def save(fig: Figure, outputs: Iterable[str], tables: Iterable[str]) -> None:
     fig.draw_without_rendering()  # constrained layout needs a draw before its positions are final
     for output in map(Path, outputs):
         output.parent.mkdir(parents=True, exist_ok=True)
-        fig.savefig(output, metadata=metadata[output.suffix])
+        fig.savefig(output, metadata=metadata[output.suffix] | ({"Title": title} if title else {}))
     plt.close(fig)
+
+
+def save_not_run(reason: str, outputs: Iterable[str], tables: Iterable[str]) -> None:
+    """Save, in the place of a figure, the line that says why there is none; it is the title of the files as well."""
+    fig = plt.figure(figsize=(PAGE, 0.5))
+    fig.text(0.5, 0.5, NOT_RUN + reason, ha="center", va="center", wrap=True, parse_math=False)
+    save(fig, outputs, tables, title=NOT_RUN + reason)
 
 
 # --- Runs of Algorithm 1 on images ------------------------------------------------------------------------------------
@@ -195,4 +202,4 @@ def scores_text(rows, classifier):
     """What the bars are, and whether the classifier can be trusted, for a stamp."""
     seeds, sets = (int(max(row[key] for row in rows)) for key in ("seeds", "sets"))
     text = "bars: 95%, over " + (f"{seeds} seeds" if seeds > 1 else f"{sets} sample sets of one generator")
-    return text if classifier == "trained" else f"{text}; classifier {classifier.partition(',')[0]}"
+    return text if classifier == "trained" else f"{text}; classifier {classifier}"

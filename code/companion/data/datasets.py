@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,7 @@ from companion.data.images import (
 )
 
 HOLDOUT_FRACTION = 0.15
+DIGITS = "scikit-learn 8x8 digits"
 RETRY_COMMAND = "OTGRAD_DATA_DIR=/path/to/data uv run snakemake --cores all"
 
 
@@ -65,6 +67,30 @@ def resolve_dataset(dataset: str, data_dir: Path | None, cache_dir: Path, seed: 
     return _dataset(*mnist.load_mnist(paths), seed, name="mnist", label="MNIST", source=source)
 
 
+def expected_images(dataset: str, data_dir: str, cache_dir: Path, record: Mapping[str, Any] | None) -> str:
+    """Say before a run, without asking the network, which images it will use and what to do where MNIST may be missing.
+
+    Args:
+        dataset: as `resolve_dataset` takes it.
+        data_dir: folder that holds mnist/*.gz, or "".
+        cache_dir: folder of this project's own downloads.
+        record: of the images that are there already (dataset.json), or None.
+    """
+    if record is not None:
+        reason = record["fallback_reason"]
+        return f"{record['label']}, " + (f"since {reason}; to retry: {record['retry']}" if reason else "there already")
+    if dataset.endswith(".npz"):
+        return f"{Path(dataset).name}, a file of your own"
+    if dataset == "digits":
+        return f"{DIGITS}, as asked"
+    if data_dir:
+        return f"MNIST from data_dir, {data_dir}"
+    if mnist.cached(cache_dir):
+        return f"MNIST from earlier downloads, {cache_dir}"
+    otherwise = f"{DIGITS} stand in" if dataset == "auto" else "the run stops"
+    return f"MNIST, to be downloaded; if that fails {otherwise} (no network: {RETRY_COMMAND}, with mnist/*.gz there)"
+
+
 def too_few_to_score(path: Path) -> str | None:
     """Say why the scores, which compare sets of `LEAST_SCORED` images or more, cannot be had of a file; else None.
 
@@ -90,7 +116,7 @@ def _parts(n: int) -> tuple[int, int]:
 
 
 def _digits(seed: int, fallback_reason: str | None = None) -> Dataset:
-    label = "scikit-learn 8x8 digits" + (" (MNIST could not be had)" if fallback_reason else "")
+    label = DIGITS + (" (MNIST could not be had)" if fallback_reason else "")
     return _dataset(load_digits(), None, seed, fallback_reason, name="digits", label=label, source="embedded")
 
 

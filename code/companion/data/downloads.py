@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,13 @@ Fetch = Callable[[str, Path], None]  # an address, and where to put what is ther
 
 class DownloadError(DataError):
     """Data could not be had: the one failure for which a stand-in, or doing without, is no mistake."""
+
+
+def default_cache() -> str | Path:
+    """Folder of this project's downloads: OTGRAD_CACHE_DIR, else the user's cache."""
+    import pooch
+
+    return os.environ.get("OTGRAD_CACHE_DIR") or pooch.os_cache("otgrad")
 
 
 def is_intact(path: Path, known_hash: str, size: int | None = None) -> bool:

@@ -93,6 +93,11 @@ def locate_mnist(
     return paths
 
 
+def cached(cache_dir: Path) -> bool:
+    """Whether an earlier run left the four files in the cache; their checksums are for `locate_mnist` to see."""
+    return all((Path(cache_dir) / "mnist" / name).is_file() for name in MNIST_FILES)
+
+
 def _user_files(folder: Path) -> dict[str, Path]:
     missing = [name for name in MNIST_FILES if not (folder / name).is_file()]
     if missing:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from companion.common.files import replacing, write_json
-from companion.data.downloads import DownloadError
+from companion.data.downloads import DownloadError, default_cache
 from companion.data.images import load_part
-from companion.data.run_data import default_cache
 from companion.data.usps import load_usps
+
+REMEDY = "give dataset=mnist, and where there is no network a data_dir with mnist/*.gz and usps/usps.h5"
 
 
 def prepare(train_path, test_path, dataset_path, data_dir, cache_dir, arrays_path, record_path):
@@ -72,7 +73,7 @@ def not_mnist(record):
     # a user's file may be called mnist.npz
     if record["name"] == "mnist" and record["source"] != "file":
         return None
-    return f"the run's data set is {record['label']}, not MNIST"
+    return f"the run's data set is {record['label']}, not MNIST; {REMEDY}"
 
 
 if "snakemake" in globals():

@@ -2,14 +2,12 @@
 
 from companion.common.job import job
 
-import os
 import sys
 from pathlib import Path
 
-import pooch
-
 from companion.common.files import write_json
 from companion.data.datasets import resolve_dataset
+from companion.data.downloads import default_cache
 from companion.data.images import save_npz_atomic
 
 
@@ -50,11 +48,6 @@ def fallback_notice(record):
         f"Retry:  {record['retry']}",
     )
     return "\n".join(["", frame, *(f"# {line}" for line in lines), frame, "", ""])
-
-
-def default_cache():
-    """Folder of this project's downloads: OTGRAD_CACHE_DIR, else the user's cache."""
-    return os.environ.get("OTGRAD_CACHE_DIR") or pooch.os_cache("otgrad")
 
 
 if "snakemake" in globals():

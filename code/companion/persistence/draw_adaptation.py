@@ -16,7 +16,7 @@ ROW_HEIGHT = 2.5  # inches, of a direction
 
 
 def draw(records, logs, samples, outputs, preset):
-    """Draw a row per direction, or the one line that says why there is nothing to draw.
+    """Draw a row per direction, or write the line that says why there is nothing to draw.
 
     Args:
         records: run.json of each arm.
@@ -26,19 +26,18 @@ def draw(records, logs, samples, outputs, preset):
         preset: its name.
     """
     runs = [read_json(record) for record in records]
-    reason, seeds, directions = runs[0]["not_run"], len(runs[0]["seeds"]), {}
+    if runs[0]["not_run"] is not None:
+        style.save_not_run(runs[0]["not_run"], outputs, [*logs, *samples])
+        return
+    seeds, directions = len(runs[0]["seeds"]), {}
     paired = f"mean and range over {seeds} paired seeds, images of the first" if seeds > 1 else "1 seed"
     for run, *paths in zip(runs, logs, samples, strict=True):
         directions.setdefault((run["source"], run["target"]), []).append((run["config"], *paths))
-    fig = plt.figure(figsize=(style.PAGE, ROW_HEIGHT * len(directions) + 0.4 if reason is None else 1.2))
-    if reason is not None:
-        fig.text(0.5, 0.55, f"not run: {reason}", ha="center", va="center", wrap=True, parse_math=False)
-        paired = "no data"
-    else:
-        rows = fig.subfigures(len(directions), 1, squeeze=False)[:, 0]
-        for row, (ends, entries) in zip(rows, directions.items(), strict=True):
-            draw_direction(row, ends, entries)
-        draw_legend(rows[0], [run["config"] for run in runs])
+    fig = plt.figure(figsize=(style.PAGE, ROW_HEIGHT * len(directions) + 0.4))
+    rows = fig.subfigures(len(directions), 1, squeeze=False)[:, 0]
+    for row, (ends, entries) in zip(rows, directions.items(), strict=True):
+        draw_direction(row, ends, entries)
+    draw_legend(rows[0], [run["config"] for run in runs])
     style.stamp(fig, f"USPS and MNIST at 16 x 16; preset {preset}; {paired}")
     style.save(fig, outputs, [*logs, *samples])
 

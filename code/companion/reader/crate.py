@@ -121,8 +121,9 @@ def describe(record, code, made):
         if version
     ]
     about(found, run)
+    drawn = [item for item in sorted(record["figures"].items()) if not item[1]["not_run"]]
     actions = [add_run(found, workflow, run, made)]
-    actions += [add_figure(found, name, entry, record) for name, entry in sorted(record["figures"].items())]
+    actions += [add_figure(found, name, entry, record) for name, entry in drawn]
     found.root_dataset["mentions"] = actions
     return found
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from companion.algorithms.runs import git_commit, versions
 from companion.common.files import write_json
-from companion.common.readers import read_json, sha256
+from companion.common.readers import not_run, read_json, sha256
 
 UNLISTED = (".py", ".smk")  # code among a rule's inputs: the script's hash and the commit stand for it
 
@@ -26,7 +26,8 @@ def provenance(run, figures, captions, scripts, benchmarks, config, output):
 
     Keys: `run` (settings, data, commit, versions, machine), `rules` (name -> script, script_sha256, jobs, seconds),
     `files` (path -> rule, sha256, bytes, inputs) and `figures` (name -> title, caption, category, rule, files, tables,
-    upstream: all rules on the way, seconds: of all their jobs).
+    upstream: all rules on the way, seconds: of all their jobs, images: whether the run's images are on the way,
+    not_run: why there is a line of text in place of a figure, or null).
 
     Args:
         run: preset, device, seed and path of dataset.json, as said in the workflow.
@@ -50,6 +51,8 @@ def provenance(run, figures, captions, scripts, benchmarks, config, output):
             for name, (category, drawn, tables) in figures.items()
         },
     }
+    for figure in record["figures"].values():
+        figure["images"] = files[run["dataset"]]["rule"] in figure["upstream"]
     write_json(Path(output), record)
 
 
@@ -128,6 +131,7 @@ def _figure(name, category, drawn, tables, captions, files, rules):
         "category": category,
         "rule": rule,
         "files": drawn,
+        "not_run": not_run(drawn[0]),
         "tables": [{"path": path, "sha256": files[path]["sha256"], "rule": files[path]["rule"]} for path in tables],
         "upstream": upstream,
         "seconds": round(sum(rules[step]["seconds"] for step in upstream), 1),

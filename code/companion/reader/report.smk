@@ -22,6 +22,7 @@ rule report_numbers:
         stability=rules.stability_table.output[0],
         spectrum=rules.shrinkage_table.output.spectrum,
         cost=rules.shrinkage_table.output.cost,
+        classifier=rules.classifier.output.record,
         planar=rules.planar_table.output.table,
         planar_records=PLANAR_RECORDS,
         adaptation=ADAPTATION_LOGS,

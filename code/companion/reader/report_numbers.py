@@ -8,7 +8,7 @@ from companion.common.job import job
 from pathlib import Path
 
 from companion.common.files import write_json
-from companion.common.readers import at_papers_scale, read_json
+from companion.common.readers import read_json
 from companion.common.sentences import write
 from companion.reader import report_results as results
 from companion.reader.comparisons import sentences
@@ -25,8 +25,8 @@ def collect(inputs, settings, output, sentences_path):
 
     Args:
         inputs: paths by name: claims, verification, provenance, figure1, steps, chart, slopes, shrinkage, crosscheck,
-            train, scores, planar, spectrum, cost, stability; and lists of them: runs, judged and planar_records
-            (run.json), adaptation and generation (log.csv).
+            train, scores, classifier, planar, spectrum, cost, stability; and lists of them: runs, judged and
+            planar_records (run.json), adaptation and generation (log.csv).
         settings: of Figure 1: lam, step, iterations, ...
         output: written.
         sentences_path: written: every sentence that compares, beside its numbers.
@@ -45,7 +45,7 @@ def collect(inputs, settings, output, sentences_path):
         | {"settings": {key: sig(value) for key, value in settings.items()}},
         "crosscheck": results.crosscheck(inputs["crosscheck"]),
         "images": results.images(inputs["runs"], inputs["train"]),
-        "scores": scores(inputs["scores"]),
+        "scores": scores(inputs["scores"], inputs["classifier"]),
         "planar": results.planar(inputs["planar"], inputs["planar_records"]),
         "adaptation": results.adaptation(inputs["adaptation"]),
         "generation": results.generation(inputs["generation"]),
@@ -62,11 +62,13 @@ def collect(inputs, settings, output, sentences_path):
 
 
 def stamp(run):
-    """Say what the report is not, on every page; empty for the paper preset on MNIST."""
-    if at_papers_scale(run):
-        return ""
-    text = f"preset {run['preset']} on {run['dataset']['label']}: not the paper preset on MNIST"
-    return text + ("; nothing was learned" if run["preset"] == "smoke" else "")
+    """Say what the report is not: on every page for the preset, where something of the images is shown for the data."""
+    preset, data = run["preset"], run["dataset"]
+    lesson = "; nothing was learned" if preset == "smoke" else ""
+    return {
+        "preset": "" if preset == "paper" else f"preset {preset}: not the paper preset{lesson}",
+        "images": "" if data["name"] == "mnist" else f"images: {data['label']}, not MNIST",
+    }
 
 
 def told_of(run):
@@ -96,15 +98,21 @@ def commit(run):
 
 
 def figures(provenance):
-    """Give each figure's caption, its words for those who cannot see it, and the line on where it comes from."""
+    """Give each figure's caption, its words for those who cannot see it, and the line on where it comes from.
+
+    Which images a run has stands under what shows something of them alone.
+    """
     run = provenance["run"]
-    where = f"{run['dataset']['label']} · preset {run['preset']} · {run['device']} · commit {commit(run)}"
+    where = f"preset {run['preset']} · {run['device']} · commit {commit(run)}"
+    images = f"{run['dataset']['label']} · "
     return {
         name: {
             "title": sentence(entry["title"]),
             "caption": entry["caption"],
             "alt": f"{sentence(entry['title'])} {entry['caption']}",
-            "source": f"rule {entry['rule']} · {provenance['rules'][entry['rule']]['script']} · {where}",
+            "source": f"rule {entry['rule']} · {provenance['rules'][entry['rule']]['script']} · "
+            + (images if entry["images"] else "")
+            + where,
         }
         for name, entry in provenance["figures"].items()
     }

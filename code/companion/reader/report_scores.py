@@ -2,12 +2,13 @@
 
 import math
 
+from companion.common.readers import read_json
 from companion.reader.report_text import several, sig, whole
 from companion.scores.verdicts import read_scores
 
 
-def scores(table):
-    """A row for each set of samples, controls first, as mean ± half-width of the 95% interval."""
+def scores(table, classifier):
+    """A row for each set of samples, controls first, as mean ± half-width of the 95% interval; what it rests on."""
     lines = read_scores(table)
     first = next(iter(lines.values()))
     columns = {"fid": 0, "recall": 2, "precision": 2, "sharpness": 2}
@@ -15,7 +16,8 @@ def scores(table):
         {"name": set_label(name, found)} | {key: interval(found, key, digits) for key, digits in columns.items()}
         for name, found in lines.items()
     ]
-    return {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"]), "rows": rows}
+    told = {"classifier": read_json(classifier)["judgement"], "rows": rows}
+    return told | {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"])}
 
 
 def set_label(name, row):

@@ -5,7 +5,10 @@
 
 import sys
 import textwrap
+import time
+from pathlib import Path
 
+from companion.common.progress import started
 from companion.common.readers import read_json
 from companion.reader.standing import STANDINGS
 
@@ -34,10 +37,27 @@ def header(provenance):
     run = provenance["run"]
     spent = sum(rule["seconds"] for rule in provenance["rules"].values())
     yield f"otgrad, preset {run['preset']} on {run['dataset']['label']}"
-    yield f"  {run['device']}, {run['cores']} cores, seed {run['seed']}; {duration(spent)} of work in all jobs"
+    yield f"  {run['device']}, {run['cores']} cores, seed {run['seed']}"
+    yield f"  {clock(provenance['files'])}{duration(spent)} of work in all jobs"
     if run["dataset"].get("fallback_reason"):
         yield from entry("not MNIST", run["dataset"]["fallback_reason"])
         yield from entry("to retry", run["dataset"]["retry"])
+
+
+def clock(files):
+    """How long this command has taken, and whether that is the whole run: every file was made since it began."""
+    begun = started()
+    if begun is None:
+        return ""
+    taken, made = duration(time.time() - begun), sum(is_newer(Path(path), begun) for path in files)
+    if made == len(files):
+        return f"the whole run took {taken}, with "
+    return f"this command took {taken} and made {made} of {len(files)} files, the others were there; "
+
+
+def is_newer(path, moment):
+    """Whether a file was written since then."""
+    return path.is_file() and path.stat().st_mtime >= moment
 
 
 def duration(seconds):
@@ -54,10 +74,14 @@ def entry(name, text):
 
 
 def places(products, figures):
-    """Lines: what to open."""
+    """Lines: what to open, and which figures (name -> its entry in provenance.json) were not run."""
     for name, path in products.items():
         yield from entry(name, path)
-    yield from entry("figures", f"figures/<name>.svg, .pdf, .png of {', '.join(figures)}")
+    drawn = [name for name, figure in figures.items() if not figure["not_run"]]
+    yield from entry("figures", f"figures/<name>.svg, .pdf, .png of {', '.join(drawn)}")
+    for name in figures:
+        if name not in drawn:
+            yield from entry("not run", f"{name}: {figures[name]['not_run']}")
 
 
 def claim_lines(claims):
@@ -80,10 +104,10 @@ def full(rows):
     return "\n".join(["", "Verification", *table(rows), "", count(rows), ""])
 
 
-def short(rows, claims, provenance, products, figures):
+def short(rows, claims, provenance, products):
     """Text of `all`: what a person wants to know first, and every row that did not pass."""
     notable = [row for row in rows if row["verdict"] != "pass"]
-    lines = ["", *header(provenance), "", "Open", *places(products, figures), "", *claim_lines(claims)]
+    lines = ["", *header(provenance), "", "Open", *places(products, provenance["figures"]), "", *claim_lines(claims)]
     lines += ["", f"Verification: {count(rows)} (every row: snakemake verify)", *table(notable), ""]
     return "\n".join(lines)
 
@@ -94,9 +118,7 @@ if "snakemake" in globals():
     if smk.rule == "verify":
         text = full(found)
     else:
-        text = short(
-            found, read_json(smk.input.claims), read_json(smk.input.provenance), smk.params.products, smk.params.figures
-        )
+        text = short(found, read_json(smk.input.claims), read_json(smk.input.provenance), smk.params.products)
     # one write: Snakemake's own lines do not come between
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -156,7 +156,7 @@ rule clean:
 
 
 if workflow.is_main_process:
-    print(expected_time(), file=sys.stderr)
+    print(*first_lines(), sep="\n", file=sys.stderr)
 
 
 # On a cluster what takes seconds runs where Snakemake does; the rest are jobs of their own.

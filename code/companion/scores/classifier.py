@@ -6,7 +6,7 @@ Standard scores take the features of Inception, a network for photographs; these
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ def train_classifier(
     shape: tuple[int, int],
     steps: int,
     seed: int,
-    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+    watch: Callable[[int, Classifier], object] = lambda step, network: None,
 ) -> Classifier:
     """Minimise the cross-entropy by AdamW with a one-cycle rate, through shuffled epochs of batches of 128.
 
@@ -77,7 +77,7 @@ def train_classifier(
         shape: (h, w).
         steps: batches in all, whatever n is.
         seed: of the weights and the order.
-        track: wraps the iteration over steps, for progress.
+        watch: called after every step with its number and the network.
 
     Returns:
         the classifier, in evaluation mode.
@@ -98,7 +98,7 @@ def train_classifier(
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(steps, 2), pct_start=0.2)
     batches = _batches(len(images), torch.Generator().manual_seed(seed + 8_000_009))
-    for step in track(range(1, steps + 1)):
+    for step in range(1, steps + 1):
         rows = next(batches)
         loss = nn.functional.cross_entropy(network(images[rows]), truth[rows])
         if not bool(loss.isfinite()):
@@ -107,6 +107,7 @@ def train_classifier(
         loss.backward()
         optimizer.step()
         schedule.step()
+        watch(step, network)
     return network.eval()
 
 
@@ -144,10 +145,9 @@ def embed(network: Classifier, images: Tensor) -> Embedding:
     return Embedding(features, network.head(features).softmax(dim=1))
 
 
-def accuracy(network: Classifier, images: Tensor, labels: Tensor) -> float:
-    """Share of images (n, h w) whose most probable class is their label (n,); labels never seen count as errors."""
-    found = network.classes[embed(network, images).probabilities.argmax(dim=1)]
-    return float((found == labels).double().mean())
+def hits(network: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    """Whether the most probable class of images (n, h w) is their label (n,), as 0.0 or 1.0; one never seen is not."""
+    return (network.classes[embed(network, images).probabilities.argmax(dim=1)] == labels).double()
 
 
 def to_state(network: Classifier) -> dict[str, Any]:

@@ -139,9 +139,7 @@ def numbers(found: Interval):
 
 def markdown(rows, classifier, title):
     """Render the tables to read."""
-    accuracy = classifier["accuracy"]
-    tested = f", accuracy {accuracy:.2%} on held-out images" if accuracy is not None else ""
-    lines = [f"# Scores of samples: {title}", "", f"Classifier: {classifier['status']}{tested}. {NOTES}", ""]
+    lines = [f"# Scores of samples: {title}", "", f"{classifier['judgement']} {NOTES}", ""]
     found = {row["name"]: numbers(row["scores"]["w2"]) for row in rows}
     lines += [blur(found["blurred"], found["real"]).text, ""]
     for heading, scores in BLOCKS.items():

@@ -29,7 +29,7 @@ def checks(inputs, preset, references):
     """Check the classifier, and that every score tells the control sets apart as it must."""
     scores, (record, dataset) = read_scores(inputs["scores"]), (read_json(inputs[k]) for k in ("classifier", "dataset"))
     if record["status"] != "trained":
-        yield skipped("scores in a classifier's features", record["status"])
+        yield skipped("scores in a classifier's features", record["judgement"])
     elif preset == "smoke":
         yield skipped("scores of samples", "the smoke preset trains none", "a trained classifier")
         return
