@@ -122,6 +122,15 @@ def span(times, jobs):
     return f"{small}; {large}" if images and small != large else small
 
 
+def took(references, entry):
+    """Minutes of a question's or a check's jobs, or of the target called by name, whose core seconds are kept."""
+    times = read_json(Path(references) / "times.json")
+    if "target" not in entry:
+        return span(times, entry["jobs"])
+    spent = read_json(Path(references) / "kept.json")[entry["target"]]["core_seconds"]
+    return str(max(1, round(spent / times["laptop-digits"]["cores"] / 60)))
+
+
 def asked():
     """The questions and checks of paper/questions.yaml."""
     return yaml.safe_load((ROOT / "paper/questions.yaml").read_text(encoding="utf-8"))
@@ -129,26 +138,26 @@ def asked():
 
 def questions(references):
     """README's table: question, answer, how sure, and the command that shows it."""
-    verdicts, times = read_json(Path(references) / "claims.json"), read_json(Path(references) / "times.json")
+    verdicts = read_json(Path(references) / "claims.json")
     sure = {row["claim"]: row["how sure"] for row in kept(references, "evidence")}
     rows = []
     for entry in asked()["questions"]:
         answer = entry["answers"].get(verdicts[entry["claim"]], WITHOUT_VERDICT)
         how = entry.get("sure") or sure[entry["claim"]]
-        rows.append((entry["question"], answer, how, f"`{entry['command']}`", span(times, entry["jobs"])))
+        command = f"`{entry.get('command') or entry['target']}`"
+        rows.append((entry["question"], answer, how, command, took(references, entry)))
     return grid(("question", "answer", "how sure", f"see it: `{COMMAND}` and", "minutes"), rows)
 
 
 def checks(references):
     """The evaluator's table: what to check, by which command, and what to expect."""
-    known, times = values(references), read_json(Path(references) / "times.json")
-    rows = []
+    known, rows = values(references), []
     for entry in asked()["checks"]:
         expected = entry["expected"]
         for name, value in known.items():
             expected = expected.replace(f"{{{name}}}", value)
-        took = span(times, entry["jobs"])
-        rows.append((entry["check"], f"`{entry['command']}`", took, ", ".join(entry["open"]), expected))
+        minutes_taken = took(references, entry)
+        rows.append((entry["check"], f"`{entry['command']}`", minutes_taken, ", ".join(entry["open"]), expected))
     return grid(("what", f"command after `{COMMAND}`", "minutes", "then open", "expected"), rows)
 
 

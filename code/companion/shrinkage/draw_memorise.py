@@ -48,10 +48,10 @@ def draw(tables, models, expected, outputs, stamp_text):
         column[2].set_ylim(bottom=0)
         column[3].set(yscale="log", xlabel=r"$\lambda$")
         for axis in column:
-            mark(axis, [row for row in theory if int(row["n"]) == n])
+            mark(axis, [row for row in theory if int(row["n"]) == n], axis is column[0])
     for axis, title in zip(axes[:, 0], PANELS.values(), strict=True):
         axis.set_ylabel(title, fontsize=7)
-    axes[0, 0].legend(fontsize=6, loc="lower right")
+    axes[0, 0].legend(fontsize=5.5, loc="lower right")
     style.stamp(fig, stamp_text)
     style.save(fig, outputs, [*tables, models, expected])
 
@@ -90,13 +90,13 @@ def points(axis, rows, name):
         )
 
 
-def mark(axis, theory):
-    """Where copying becomes the worse bound, and where all collapses."""
+def mark(axis, theory, named):
+    """Where copying becomes the worse bound, and where all collapses; named in the first row."""
     for kind, text in (("threshold", "copying: worse bound"), ("collapse", "collapse")):
         lam = next(float(row["lam"]) for row in theory if row["kind"] == kind)
         axis.axvline(lam, color="0.6", linewidth=0.7)
         spot = {"xycoords": ("data", "axes fraction"), "xytext": (1.5, 0), "textcoords": "offset points"}
-        axis.annotate(text, (lam, 0.5), **spot, rotation=90, fontsize=5.5, va="center")
+        axis.annotate(text if named else "", (lam, 0.03), **spot, rotation=90, fontsize=5.5, va="bottom")
 
 
 if "snakemake" in globals():
