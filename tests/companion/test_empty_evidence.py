@@ -29,9 +29,9 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "verdict", "evidence"), [
-    ([*BOUNDS, ("run", "a", 0, 0.5)], None, "no lam > 0 was run"), (BOUNDS, None, "no lam > 0 was run"),
+    ([*BOUNDS, ("run", "a", 0, 0.5)], None, "no λ > 0 was run"), (BOUNDS, None, "no λ > 0 was run"),
     ([("run", "a", 0.1, 0.5)], None, "no bound was computed"),
-    ([*BOUNDS, ("run", "a", 1e-5, 0.009)], None, "no run with lam >= 0.001"),
+    ([*BOUNDS, ("run", "a", 1e-5, 0.009)], None, "no run with λ >= 0.001"),
     ([*BOUNDS, ("run", "a", 1e-5, 0.009), ("run", "b", 1, 1)], None, "1: 1.000 / 1.000"),
     ([*BOUNDS, ("run", "a", 1, 1)], True, "1: 1.000 / 1.000"),
     ([*BOUNDS, ("run", "a", 1, 2)], False, "1: 2.000 / 1.000"),
@@ -50,7 +50,7 @@ def test_the_bound_needs_a_lam_above_0(write, rows, verdict, evidence):
 def test_the_solvers_error_needs_two_numbers_of_steps_at_lam_0(write, arms):
     paths = {"cost": write("cost.csv", COST, BOUNDS), "stability": write("stability.csv", STABILITY, arms)}
     found = shrinkage.claims(paths, "laptop")
-    assert found["A-solver-error"] == (None, "no two numbers of inner steps were run at lam = 0")
+    assert found["A-solver-error"] == (None, "no two numbers of inner steps were run at λ = 0")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from companion.common.checks import all_or_some, row
+from companion.common.checks import Against, all_or_some, row
 from companion.common.readers import read_table
 
 TAIL = 50  # iterates at the end of a trajectory that count as its limit
@@ -24,21 +24,21 @@ def claims(inputs, preset):
         [float(r["max_distance"]) for r in _chosen(rows, *choice)]
         for choice in (("constant", False), ("decreasing", False), ("constant", True, "exact"))
     )
-    far = f"distance to theta*, largest of the last {TAIL}"
+    far = f"distance to θ*, largest of the last {TAIL}"
     found = {
         "A-no-convergence": plain
         and (min(plain) > REACHED, f"{far}, smallest over solvers and steps: {min(plain):.3g}"),
         "A-decreasing-steps": falling
         and (min(falling) <= NEAR, f"the same distance, best and worst: {min(falling):.2g}, {max(falling):.2g}"),
-        "A-convergence": exact and (max(exact) <= REACHED, f"{far}, worst lam and step: {max(exact):.1e}"),
+        "A-convergence": exact and (max(exact) <= REACHED, f"{far}, worst λ and step: {max(exact):.1e}"),
         "A-convergence-algorithm1": default
         and (
             all_or_some(len(met), len(default)),
-            f"{default[0]['inner_steps']} inner steps of the default rule; converged for lam / step {_pairs(met)}; "
+            f"{default[0]['inner_steps']} inner steps of the default rule; converged for λ / step {_pairs(met)}; "
             f"not for {_pairs(missed) or 'none'}",
         ),
     }
-    return {key: entry or (None, "no run with such a lam is there") for key, entry in found.items()}
+    return {key: entry or (None, "no run with such a λ is there") for key, entry in found.items()}
 
 
 def _chosen(rows, schedule, entropic, solver=None):
@@ -60,7 +60,7 @@ def checks(inputs, preset, references):
     panels = {name: np.array(points) for name, points in panels.items()}
     yield from _check_two_cycle(panels["plain"], reference)
     yield _check_right(panels["entropic"], "Algorithm 1", reference, "right_closed_form")
-    yield _check_right(panels["entropic_exact"], "exact psi", reference, "right_closed_form_exact_psi")
+    yield _check_right(panels["entropic_exact"], "exact ψ", reference, "right_closed_form_exact_psi")
     yield _check_limit(panels["entropic"], reference)
 
 
@@ -70,9 +70,10 @@ def _check_two_cycle(points, reference):
         expected, tolerance = reference[name]
         worst = values[np.argmax(np.abs(values - expected))]
         yield row(
-            f"Figure 1, left: {name.replace('_', '-')} end of the 2-cycle",
-            f"{expected:.5f}",
-            f"{worst:.5f}",
+            Against.FIGURE,
+            f"Figure 1, left: {'lower' if name == 'two_cycle_low' else 'upper'} end of the 2-cycle",
+            f"{expected:.3f}",
+            f"{worst:.3f}",
             f"{tolerance:g}",
             abs(worst - expected) <= tolerance,
         )
@@ -83,6 +84,7 @@ def _check_right(points, how, reference, name):
     closed_form = limit * (1 - contraction ** np.arange(1, len(points) + 1))
     worst = float(np.abs(points[:, 1] - closed_form).max())
     return row(
+        Against.CLOSED_FORM,
         f"Figure 1, right ({how}): every step on {limit:g} (1 - {contraction:g}^(k+1))",
         "0 difference",
         f"{worst:.1e}",
@@ -95,7 +97,8 @@ def _check_limit(points, reference):
     expected, tolerance = reference["limit_y"]
     error = math.hypot(points[-1, 0], points[-1, 1] - expected)
     return row(
-        f"Figure 1, right: last point at theta* = (0, {expected})",
+        Against.CLOSED_FORM,
+        f"Figure 1, right: last point at θ* = (0, {expected})",
         f"(0, {expected})",
         f"{error:.1e} away",
         f"{tolerance:g}",

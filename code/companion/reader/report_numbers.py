@@ -12,7 +12,7 @@ from companion.common.readers import at_papers_scale, read_json
 from companion.reader import report_results as results
 from companion.reader.report_scores import scores
 from companion.reader.report_text import sentence, sig, signs, whole
-from companion.reader.summary import VERDICTS, count, duration
+from companion.reader.summary import VERDICTS, by_group, count, duration
 
 LONG = 0.05  # of the whole time: rules below it are told together
 
@@ -24,14 +24,14 @@ def collect(inputs, settings, output):
         inputs: paths by name: claims, verification, provenance, figure1, steps, chart, slopes, shrinkage, crosscheck,
             train, scores, planar; and lists of them: runs and planar_records (run.json), adaptation and generation
             (log.csv).
-        settings: of Figure 1: lam, step, iterations, ...
+        settings: of Figure 1: lam, step, ...
         output: written.
     """
     provenance = read_json(inputs["provenance"])
     tables = [inputs[name] for name in ("figure1", "steps", "chart", "slopes", "shrinkage")]
     sections = {
         "counterexample": results.counterexample(*tables)
-        | {"settings": {key: sig(value) for key, value in settings.items()}},
+        | {"settings": {key: sig(settings[key]) for key in ("lam", "step")}},
         "crosscheck": results.crosscheck(inputs["crosscheck"]),
         "images": results.images(inputs["runs"], inputs["train"]),
         "scores": scores(inputs["scores"]),
@@ -132,7 +132,7 @@ def judged(claims):
 def verification(rows):
     """Count the rows of the verification, and tell of those that did not pass."""
     notable = [_not_passed(row) for row in rows if row["verdict"] != "pass"]
-    return {"count": count(rows), "notable": notable, "rows": whole(len(rows))}
+    return {"count": count(rows), "notable": notable, "rows": whole(len(rows)), "groups": by_group(rows)}
 
 
 def _not_passed(row):

@@ -5,23 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from companion.common import labels
 from companion.common.readers import data_spread, read_json, read_table, run_summary, training_rows
 from companion.counterexample.verdicts import NEAR, REACHED, TAIL
 from companion.persistence.summary import LEVELS, curves
 from companion.persistence.verdicts import PERSISTENCE, SIGNIFICANCE, least_p
-from companion.reader.report_text import arm_label, listed, several, sig, spread, whole
+from companion.reader.report_text import listed, several, sig, spread, whole
 
 THETA_STAR = (0, 0.5)
 SOLVERS = {"exact": "exact ψ*", "averaged": "{} averaged steps", "default": "{} default steps"}
-QUANTITIES = {  # what crosscheck/table.csv compares
-    "emd_dual": "potential, as a dual of the plain cost",
-    "lower_bound": "lower bound of the plain cost",
-    "potential": "potential, up to a constant",
-    "plan": "transport plan",
-    "value": "optimal value",
-    "stochastic": "value, stochastic solver",
-    "semidiscrete": "value, estimated on fresh points",
-}
 
 
 # --- Paper A ----------------------------------------------------------------------------------------------------------
@@ -93,7 +85,7 @@ def crosscheck(table):
 def _agreement(name, rows):
     worst = max(rows, key=lambda row: float(row["difference"]) / float(row["tolerance"]))
     return {
-        "quantity": QUANTITIES[name],
+        "quantity": labels.COMPARED[name],
         "agree": share([row["verdict"] == "pass" for row in rows]),
         "worst": sig(float(worst["difference"]), 2),
         "tolerance": sig(float(worst["tolerance"]), 1),
@@ -113,7 +105,7 @@ def images(records, train):
         "vanishing": sig(vanishing_lam(train, config["n_train"])),
         "rows": [
             {
-                "generator": run["config"]["generator"].upper(),
+                "generator": labels.GENERATORS[run["config"]["generator"]],
                 "lam": sig(run["config"]["lam"]),
                 "value": sig(run["value"], 4),
                 "atoms": sig(run["effective_atoms"], 4),
@@ -143,7 +135,7 @@ def planar(table, records):
     """Settings of the experiment in the plane, a row per arm, and whether so few seeds can decide anything."""
     runs = {record["name"]: record for record in map(read_json, records)}
     first = next(iter(runs.values()))
-    laws = {run["config"]["law"] for run in runs.values()}
+    names = dict(zip(runs, labels.arms([run["config"] for run in runs.values()]), strict=True))
     rows = read_table(table)
     least = least_p(len(first["seeds"]))
     ends = {
@@ -151,7 +143,7 @@ def planar(table, records):
     }
     best, worst = min(ends, key=ends.get), max(ends, key=ends.get)
     return {
-        "law": first["config"]["law"],
+        "law": labels.law(first["config"]["law"]),
         "settings": {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size", "critic_steps")},
         "dt": sig(first["config"]["dt"]),
         "seeds": several(len(first["seeds"]), "seed"),
@@ -161,21 +153,20 @@ def planar(table, records):
         "significance": sig(SIGNIFICANCE),
         "least_p": sig(least, 2),
         "can_decide": least <= SIGNIFICANCE,
-        "best": _arm_end(runs[best]["config"], ends[best]),
-        "worst": _arm_end(runs[worst]["config"], ends[worst]),
-        "rows": [_planar_row(row, runs[row["arm"]]["config"], len(laws) > 1) for row in rows],
+        "best": _arm_end(names[best], ends[best]),
+        "worst": _arm_end(names[worst], ends[worst]),
+        "rows": [_planar_row(row, names[row["arm"]]) for row in rows],
     }
 
 
-def _arm_end(config, w1):
-    return {"arm": arm_label(config), "w1": f"{w1:.3f}"}
+def _arm_end(name, w1):
+    return {"arm": name, "w1": f"{w1:.3f}"}
 
 
-def _planar_row(row, config, several_laws):
+def _planar_row(row, name):
     mean, std = float(row["w1_mean"]), float(row["w1_std"])
-    penalty = f", {config['penalty']}" if config["penalty"] != "lp" else ""
     return {
-        "arm": arm_label(config) + penalty + (f", {config['law']}" if several_laws else ""),
+        "arm": name,
         "w1": f"{mean:.3f}" + ("" if math.isnan(std) else f" ± {std:.3f}"),
         "steps": [sig(float(row[f"steps_to_{level:g}"])) for level in LEVELS],
         "cosine": f"{float(row['cosine']):.2f}".replace("-", "−"),
@@ -188,15 +179,16 @@ def adaptation(logs):
     first = next(iter(records.values()))
     reason = next((record["not_run"] for record in records.values() if record["not_run"]), "")
     settings = {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size")}
-    rows = [] if reason else [_adapted(path, record) for path, record in records.items()]
+    names = labels.arms([record["config"] for record in records.values()])
+    told = zip(records.items(), names, strict=True)
+    rows = [] if reason else [_adapted(path, record, name) for (path, record), name in told]
     return {"not_run": reason, "seeds": several(len(first["seeds"]), "seed"), "settings": settings, "rows": rows}
 
 
-def _adapted(path, record):
+def _adapted(path, record, name):
     courses = [curve["accuracy"] for curve in curves(path).values()]
-    source, target = record["source"].upper(), record["target"].upper()
     return {
-        "arm": f"{source} to {target}, {arm_label(record['config'])}",
+        "arm": f"{labels.direction(record)}, {name}",
         "before": spread([course[0] for course in courses]),
         "end": spread([course[-1] for course in courses]),
         "best": spread([course.max() for course in courses]),
@@ -207,20 +199,21 @@ def generation(logs):
     """W1 and variety at the end of every arm, and what they are to be read against."""
     records = {path: read_json(Path(path).with_name("run.json")) for path in logs}
     first = next(iter(records.values()))
+    names = labels.arms([record["config"] for record in records.values()])
     with np.load(Path(logs[0]).with_name("samples.npz"), allow_pickle=False) as data:
         levels = {name: sig(float(data[name])) for name in ("w1_data", "w1_mean_image", "diversity_data")}
     return {
         "seeds": several(len(first["seeds"]), "seed"),
         "settings": {key: whole(first["config"][key]) for key in ("outer_steps", "n_train")},
         "levels": levels,
-        "rows": [_generated(path, record) for path, record in records.items()],
+        "rows": [_generated(path, record, name) for (path, record), name in zip(records.items(), names, strict=True)],
     }
 
 
-def _generated(path, record):
+def _generated(path, record, name):
     courses = curves(path).values()
     return {
-        "arm": arm_label(record["config"]),
+        "arm": name,
         "w1": spread([course["w1"][-1] for course in courses], 2),
         "variety": spread([course["diversity"][-1] for course in courses], 1),
         "seconds": whole(record["seconds"] / len(record["seeds"])),

@@ -27,11 +27,11 @@ def bound(rows):
         return None, "no bound was computed"
     kept = [run for run in runs if run[0] >= bounds[0, 0]]  # below the grid the bound is lower than at its end
     if not kept:
-        return None, f"no run with lam >= {bounds[0, 0]:.1g}, the grid's least" if runs else "no lam > 0 was run"
+        return None, f"no run with λ >= {bounds[0, 0]:.1g}, the grid's least" if runs else "no λ > 0 was run"
     limits = [float(np.interp(np.log(lam), np.log(bounds[0]), bounds[1])) for lam, _ in kept]
     told = [f"{lam:g}: {value:.3f} / {limit:.3f}" for (lam, value), limit in zip(kept, limits, strict=True)]
     reached = sum(value <= (1 + SLACK) * limit for (_, value), limit in zip(kept, limits, strict=True))
-    return all_or_some(reached, len(runs)), f"lam: value / bound: {', '.join(told)}"
+    return all_or_some(reached, len(runs)), f"λ: value / bound: {', '.join(told)}"
 
 
 def solver_error(arms):
@@ -42,10 +42,10 @@ def solver_error(arms):
         for steps in sorted({arm["inner_steps"] for arm in plain})
     }
     if len(means) < 2:
-        return None, "no two numbers of inner steps were run at lam = 0"
+        return None, "no two numbers of inner steps were run at λ = 0"
     (few, *_, many), ties = means.values(), max(arm["ties"] for arm in plain)
     return bool(many["w2"] < few["w2"] and ties < FEW_TIES), (
-        f"lam = 0, {listed(means)} inner steps: W2 {listed(m['w2'] for m in means.values())}, marginal error"
+        f"λ = 0, {listed(means)} inner steps: W2 {listed(m['w2'] for m in means.values())}, marginal error"
         f" {listed(m['marginal_error'] for m in means.values())} of 2; samples that tie: {ties:.2%}"
     )
 
@@ -68,11 +68,11 @@ def memorised(rows, thresholds):
     below = {key: share for key, share in best.items() if key[1] * NEAR <= thresholds[key[0]]}
     beyond = {key: share for key, share in best.items() if key[1] >= NEAR * thresholds[key[0]]}
     if not below or not beyond:
-        return {"A-memorise": (None, "no lam on both sides of the threshold was run")}
+        return {"A-memorise": (None, "no λ on both sides of the threshold was run")}
     holds = min(below.values()) >= COPYING and max(beyond.values()) <= FREE
     told = [
         f"n = {n}, threshold {threshold:.3f}: "
         + ", ".join(f"{lam:g} {share:.0%}" for (m, lam), share in sorted(best.items()) if m == n)
         for n, threshold in thresholds.items()
     ]
-    return {"A-memorise": (holds, "share of copies by lam: " + "; ".join(told))}
+    return {"A-memorise": (holds, "share of copies by λ: " + "; ".join(told))}
