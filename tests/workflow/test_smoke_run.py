@@ -109,7 +109,7 @@ def change(folder: Path, damage: str) -> None:
     path, edit = {
         "table": ("results/counterexample/figure1.csv", move_last_plain_point),
         "figure": ("figures/figure1.svg", lambda text: text.replace("tables-sha256:", "tables-sha256:0")),
-        "reference": ("figures/reference/figure1.csv", lambda text: text.replace("0.46237", "0.40000")),
+        "reference": ("figures/reference/figure1.csv", lambda text: text.replace("low,0.464", "low,0.400")),
         "potential": ("results/crosscheck/potentials.csv", lambda text: text + "\n"),
     }[damage]
     dates = (folder / path).stat()

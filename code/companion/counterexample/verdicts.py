@@ -51,30 +51,71 @@ def _pairs(rows):
 
 
 def checks(inputs, preset, references):
-    """Compare both panels of Figure 1 with the numbers digitised from the paper's."""
+    """Compare both panels of Figure 1 with what was digitised from the paper's, and with closed forms."""
     kept = read_table(Path(references) / "figure1.csv")
-    reference = {line["quantity"]: (float(line["value"]), float(line["tolerance"] or math.nan)) for line in kept}
-    panels = {}
-    for line in read_table(inputs["figure1"]):
-        panels.setdefault(line["panel"], []).append((float(line["theta_x"]), float(line["theta_y"])))
-    panels = {name: np.array(points) for name, points in panels.items()}
+    reference = {line["quantity"]: (float(line["value"]), float(line["tolerance"])) for line in kept}
+    panels = _panels(inputs["figure1"], "theta_x", "theta_y")
+    digitised = _panels(Path(references) / "figure1_points.csv", "x", "y")
+    yield _check_recursion(digitised["plain"], reference)
+    for name, run, how in (
+        ("plain", "plain_ties", "left: Algorithm 1 with ties broken as theirs"),
+        ("entropic", "entropic", "right: Algorithm 1"),
+    ):
+        yield _check_points(panels[run], digitised[name], reference, how)
     yield from _check_two_cycle(panels["plain"], reference)
     yield _check_right(panels["entropic"], "Algorithm 1", reference, "right_closed_form")
     yield _check_right(panels["entropic_exact"], "exact ψ", reference, "right_closed_form_exact_psi")
     yield _check_limit(panels["entropic"], reference)
 
 
+def _panels(path, *columns):
+    panels = {}
+    for line in read_table(path):
+        panels.setdefault(line["panel"], []).append([float(line[column]) for column in columns])
+    return {name: np.array(points) for name, points in panels.items()}
+
+
+def _check_recursion(points, reference):
+    """Whether every point digitised on the left is a step from the one before it, up or down, the first from 0."""
+    (factor, _), (_, pixel) = (reference[key] for key in ("contraction_per_step", "digitised"))
+    before = factor * np.concatenate([[0], points[:-1, 1]])
+    missed = np.minimum(*(np.abs(points[:, 1] - before - pull) for pull in (0, 1 - factor)))
+    tolerance = (1 + factor) * pixel
+    return row(
+        Against.FIGURE,
+        f"Figure 1, left: each of the authors' {len(points)} points a step up or down from the one before",
+        f"{factor:g} y, or {factor:g} y + {1 - factor:g}",
+        f"at most {missed.max():.2g} beside it",
+        f"{tolerance:.2g}, a pixel in both",
+        missed.max() <= tolerance,
+    )
+
+
+def _check_points(points, digitised, reference, how):
+    """Whether a run goes through the digitised points; their axes fix no horizontal scale: as wide as the run's."""
+    wide = np.array([-points[0, 0], 1])
+    away = np.abs(points[: len(digitised)] - wide * digitised).max()
+    return row(
+        Against.FIGURE,
+        f"Figure 1, {how}, at each of the authors' {len(digitised)} points",
+        "their points",
+        f"at most {away:.2g} beside one",
+        f"{reference['digitised'][1]:g}, a pixel",
+        away <= reference["digitised"][1],
+    )
+
+
 def _check_two_cycle(points, reference):
     tail = np.sort(points[-2 * TURNS :, 1]).reshape(2, TURNS)
-    for name, values in (("two_cycle_low", tail[0]), ("two_cycle_high", tail[1])):
+    for name, end, values in (("two_cycle_low", "lower", tail[0]), ("two_cycle_high", "upper", tail[1])):
         expected, tolerance = reference[name]
         worst = values[np.argmax(np.abs(values - expected))]
         yield row(
             Against.FIGURE,
-            f"Figure 1, left: {'lower' if name == 'two_cycle_low' else 'upper'} end of the 2-cycle",
+            f"Figure 1, left: {end} end of the 2-cycle",
             f"{expected:.3f}",
             f"{worst:.3f}",
-            f"{tolerance:g}",
+            f"{tolerance:g}, a pixel",
             abs(worst - expected) <= tolerance,
         )
 

@@ -40,6 +40,10 @@ def counterexample(figure1, steps, chart, slopes, shrinkage):
         "low": sig(min(cycle), 4),
         "high": sig(max(cycle), 4),
         "away": {name: sig(math.dist(points[-1], THETA_STAR), 2) for name, points in panels.items()},
+        "digitised": {
+            name: sig(max(map(math.dist, panels[run], panels[f"{name}_paper"])), 1)
+            for name, run in (("plain", "plain_ties"), ("entropic", "entropic"))
+        },
         "reached": sig(REACHED),
         "near": sig(NEAR),
         "tail": whole(TAIL),
