@@ -9,7 +9,9 @@ import pytest
 import torch
 from refusals import refused
 
+from companion.common.checks import Against
 from companion.common.readers import read_table
+from companion.common.schema import read_yaml
 from companion.counterexample import run_counterexample
 from companion.counterexample.descent import (
     INSTANCES,
@@ -24,13 +26,15 @@ from companion.counterexample.descent import (
     transport_cost,
     two_cycle,
 )
-from companion.counterexample.verdicts import REACHED, TAIL
+from companion.counterexample.verdicts import REACHED, TAIL, checks
 from otgrad import SemiDual, StepRule, solve_exact
 from otgrad.gradient import theta_gradient_explicit
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = 0.07
-CYCLE = (0.46237, 0.53763)  # digitised from the paper's figure
+CYCLE = (0.46237, 0.53763)  # 0.86 * 0.14 / (1 - 0.86^2) and 0.14 / (1 - 0.86^2)
+TIES = read_yaml(ROOT / "code/companion/counterexample/settings.yaml")["figure1"]["ties"]
+REFERENCES = ROOT / "figures/reference"
 AVERAGED = StepRule("plain", c=1.0, power=0.5, averaging=0.0)
 
 
@@ -58,11 +62,17 @@ def theta():
 
 @pytest.fixture(scope="module")
 def figure1_table(tmp_path_factory):
-    """The table that the figure is drawn from: panel -> (100, 2)."""
+    """The table that the figure is drawn from."""
     path = tmp_path_factory.mktemp("figure1") / "figure1.csv"
-    run_counterexample.figure1(0.1, STEP, 100, 5, 100, path)
+    run_counterexample.figure1(0.1, STEP, 100, 5, 100, TIES, REFERENCES / "figure1_points.csv", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def figure1_panels(figure1_table):
+    """The same by panel."""
     panels = {}
-    for line in read_table(path):
+    for line in read_table(figure1_table):
         panels.setdefault(line["panel"], []).append((float(line["theta_x"]), float(line["theta_y"])))
     return {panel: torch.tensor(points, dtype=torch.float64) for panel, points in panels.items()}
 
@@ -94,19 +104,43 @@ def test_the_formula_with_the_exact_potential_is_the_gradient_of_the_cost(instan
     torch.testing.assert_close(grad, 2 * (theta - instance.theta_star), rtol=0, atol=1e-12)
 
 
-def test_plain_cost_ends_on_the_two_cycle_of_the_figure(figure1_table):
-    tail = figure1_table["plain"][-10:, 1].sort().values
+def test_plain_cost_ends_on_the_two_cycle_of_the_figure(figure1_panels):
+    tail = figure1_panels["plain"][-10:, 1].sort().values
     for values, expected in ((tail[:5], CYCLE[0]), (tail[5:], CYCLE[1])):
         assert (values - expected).abs().max() < 1e-3
     assert two_cycle(dirac(), STEP) == pytest.approx(CYCLE, abs=1e-5)
 
 
 @pytest.mark.parametrize(("panel", "tolerance"), [("entropic", 1e-3), ("entropic_exact", 1e-6)])
-def test_entropic_cost_follows_the_closed_form_at_every_step(figure1_table, panel, tolerance):
-    points = figure1_table[panel]
+def test_entropic_cost_follows_the_closed_form_at_every_step(figure1_panels, panel, tolerance):
+    points = figure1_panels[panel]
     expected = 0.5 * (1 - 0.86 ** torch.arange(1, 101, dtype=torch.float64))
     assert (points[:, 1] - expected).abs().max() < tolerance
     assert torch.linalg.vector_norm(points[-1] - dirac().theta_star) < 1e-5
+
+
+def test_the_papers_points_are_reached_if_ties_are_broken_as_they_imply(figure1_table):
+    rows = list(checks({"figure1": figure1_table}, "smoke", REFERENCES))
+    assert {row.verdict for row in rows} == {"pass"}
+    assert [row.compared_with for row in rows] == [Against.FIGURE] * 5 + [Against.CLOSED_FORM] * 3
+
+
+@pytest.mark.parametrize(("place", "failing"), [(5, {0, 1}), (17, {2})])  # of the left panel, and of the right one
+def test_a_point_of_the_papers_elsewhere_is_seen(figure1_table, tmp_path, place, failing):
+    lines = (REFERENCES / "figure1_points.csv").read_text(encoding="utf-8").splitlines()
+    panel, k, x, y = lines[place].split(",")
+    lines[place] = f"{panel},{k},{x},{float(y) + 0.01}"
+    (tmp_path / "figure1_points.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "figure1.csv").write_bytes((REFERENCES / "figure1.csv").read_bytes())
+    rows = list(checks({"figure1": figure1_table}, "smoke", tmp_path))
+    assert {k for k, row in enumerate(rows) if row.verdict == "fail"} == failing
+
+
+@pytest.mark.parametrize("k", range(len(TIES)))
+def test_another_order_of_ties_misses_the_papers_points(tmp_path, k):
+    ties = [{"up": "down", "down": "up"}[tie] if place == k else tie for place, tie in enumerate(TIES)]
+    run_counterexample.figure1(0.1, STEP, 20, 5, 1, ties, REFERENCES / "figure1_points.csv", tmp_path / "t.csv")
+    assert list(checks({"figure1": tmp_path / "t.csv"}, "smoke", REFERENCES))[1].verdict == "fail"
 
 
 @pytest.mark.parametrize("lam", [0.01, 1.0])
@@ -115,9 +149,9 @@ def test_lam_does_not_change_the_right_panel(lam):
     torch.testing.assert_close(end.theta, gradient_descent(dirac(), STEP, 30), rtol=0, atol=1e-10)
 
 
-def test_plain_cost_fails_with_the_exact_potential_too(figure1_table):
+def test_plain_cost_fails_with_the_exact_potential_too(figure1_panels):
     # Any one-sided derivative may be returned at the tie; none of them is the gradient.
-    assert (figure1_table["plain_exact"][-TAIL:] - dirac().theta_star).norm(dim=1).max() > 0.03
+    assert (figure1_panels["plain_exact"][-TAIL:] - dirac().theta_star).norm(dim=1).max() > 0.03
 
 
 @pytest.mark.parametrize(("inner_steps", "swing"), [(5, True), (20, False)])

@@ -30,9 +30,9 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "verdict", "evidence"), [
-    ([*BOUNDS, ("run", "a", 0, 0.5)], TOO_FEW, "no lam > 0 was run"), (BOUNDS, TOO_FEW, "no lam > 0 was run"),
+    ([*BOUNDS, ("run", "a", 0, 0.5)], TOO_FEW, "no λ > 0 was run"), (BOUNDS, TOO_FEW, "no λ > 0 was run"),
     ([("run", "a", 0.1, 0.5)], TOO_FEW, "no bound was computed"),
-    ([*BOUNDS, ("run", "a", 1e-5, 0.009)], TOO_FEW, "no run with lam >= 0.001"),
+    ([*BOUNDS, ("run", "a", 1e-5, 0.009)], TOO_FEW, "no run with λ >= 0.001"),
     ([*BOUNDS, ("run", "a", 1e-5, 0.009), ("run", "b", 1, 1)], None, "1: 1.000 / 1.000"),
     ([*BOUNDS, ("run", "a", 1, 1)], True, "1: 1.000 / 1.000"),
     ([*BOUNDS, ("run", "a", 1, 2)], False, "1: 2.000 / 1.000"),

@@ -20,7 +20,7 @@ REAL = {
     "w2": 5.9,
     "sharpness": 1.0,
 }
-REAL |= {"generator": "", "changes": ""}
+REAL |= {"label": "real images", "generator": "", "changes": ""}
 REAL |= {"copied_share": 0.5, "semidual_gap": 0.0, "precision": 0.95}
 MLP = REAL | {"generator": "mlp"}
 SETS = {
@@ -29,10 +29,10 @@ SETS = {
     "mean image": REAL | {"fid": 1249, "recall": 0},
     "half of the classes": REAL | {"fid": 173, "recall": 0.56, "imbalance": 0.5},
     "copies": REAL | {"copied_share": 1.0},
-    "ot-mlp-lam0": MLP | {"fid": 231, "fid_pm": 5, "recall": 0.12},
+    "ot-mlp-lam0": MLP | {"label": "MLP, λ = 0", "fid": 231, "fid_pm": 5, "recall": 0.12},
     "ot-mlp-lam0.01": MLP | {"lam": 0.01, "fid": 243, "fid_pm": 5, "recall": 0.16},
     "ot-mlp-lam0.1": MLP | {"lam": 0.1, "fid": 1104, "fid_pm": 20, "recall": 0},
-    "ot-mlp-lam0.005-selfatoms200": MLP | {"changes": "selfatoms200", "lam": 0.005, "fid": 50, "recall": 0.7},
+    "ot-mlp-lam0.005-selfatoms200": MLP | {"changes": "self term of 200", "lam": 0.005, "fid": 50, "recall": 0.7},
 }
 SECONDS = {name: 100.0 for name, row in SETS.items() if row["generator"]}
 
@@ -70,7 +70,7 @@ def test_scores_are_compared_with_the_kept_ranges(write, tmp_path):
     assert {row.verdict for row in rows_of(write, tmp_path, SETS)} == {"pass"}
     off = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 509}}
     failed = [row.claim for row in rows_of(write, tmp_path, off) if row.verdict == "fail"]
-    assert failed == ["ot-mlp-lam0: Fréchet distance"]
+    assert failed == ["MLP, λ = 0: Fréchet distance"]
     path.write_text(json.dumps({"data_sha256": {"train": "other"}, "ranges": kept}))
     assert rows_of(write, tmp_path, off)[-1].verdict.endswith("made on other data")
 
@@ -102,7 +102,7 @@ def claims(write, sets, seconds=None, preset="laptop"):
 def test_fidelity_is_judged_beyond_the_intervals(write):
     verdict, evidence = claims(write, SETS)["A-fidelity"]
     assert verdict is True  # 231 + 5 < 243 - 5
-    assert "231 ± 5 (lam 0), 243 ± 5 (lam 0.01)" in evidence
+    assert "231 ± 5 (λ = 0), 243 ± 5 (λ = 0.01)" in evidence
     level = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 240}}
     assert claims(write, level)["A-fidelity"][0] is None
     worse = SETS | {"ot-mlp-lam0": SETS["ot-mlp-lam0"] | {"fid": 300}}

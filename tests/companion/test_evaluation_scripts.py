@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from companion.algorithms.networks import make_generator
+from companion.common.readers import read_table
 from companion.data.images import DataError, load_digits, split_holdout
 from companion.scores import run_classifier as classifier_script
 from companion.scores import run_evaluation as evaluate_script
@@ -152,8 +153,7 @@ def table_of(runs, data, tmp_path, labels=True):
 
 
 def evaluation_table_rows(path):
-    header, *lines = (line.split(",") for line in path.read_text().splitlines())
-    return {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    return {row["name"]: row for row in read_table(path)}
 
 
 def test_seeds_of_one_setting_share_a_row(data, tmp_path):
@@ -183,7 +183,7 @@ def test_without_labels_scores_of_features_stay_empty(data, tmp_path):
     assert float(row["w2"]) > 0
     assert "half of the classes" not in rows
     assert "There is no classifier, and no score in its features: no labels. Mean" in text
-    assert "| ot-mlp-lam0.1 | – | – |" in text
+    assert "| MLP, λ = 0.1 | – | – |" in text
 
 
 def test_bad_images_are_refused_in_one_line(data, tmp_path):

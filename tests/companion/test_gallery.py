@@ -105,9 +105,16 @@ CLAIMS = [
     },
 ]
 ROWS = [
-    {"claim": "good", "expected": "1", "measured": "1", "tolerance": "0", "verdict": "pass"},
-    {"claim": "left", "expected": "1", "measured": "", "tolerance": "0", "verdict": "skipped: no data: none"},
-    {"claim": "bad", "expected": "1", "measured": "2", "tolerance": "0", "verdict": "fail"},
+    {"compared_with": "POT", "claim": "good", "expected": "1", "measured": "1", "tolerance": "0", "verdict": "pass"},
+    {
+        "compared_with": "POT",
+        "claim": "left",
+        "expected": "1",
+        "measured": "",
+        "tolerance": "0",
+        "verdict": "skipped: no data: none",
+    },
+    {"compared_with": "POT", "claim": "bad", "expected": "1", "measured": "2", "tolerance": "0", "verdict": "fail"},
 ]
 
 

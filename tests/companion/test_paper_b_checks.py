@@ -10,7 +10,8 @@ from companion.reader.references import planar_ranges
 
 def write(folder, column, values_by_seed, **told):
     folder.mkdir(parents=True)
-    record = {"name": folder.name} | told
+    config = {"method": "w1fe", "penalty": "lp", "persistence": 1, "dt": 1, "lam": 0} | told.pop("config", {})
+    record = {"name": folder.name, "config": config, "source": "usps", "target": "mnist"} | told
     lines = [f"seed,step,{column}"]
     for seed, values in values_by_seed.items():
         lines += [f"{seed},{10 * k},{value}" for k, value in enumerate(values)]
@@ -44,11 +45,17 @@ def test_planar_ranges_are_used_for_the_settings_they_were_kept_for(tmp_path):
     arm = planar(tmp_path, "ring-ot", [0.1, 0.2])
     cases = ((0.21, 256, 9, "pass"), (0.19, 256, 9, "fail"), (0.19, 512, 9, "pass"), (0.19, 256, 8, "pass"))
     for high, batch, steps, expected in cases:
-        kept = {"config": {"batch_size": batch, "outer_steps": steps}, "ranges": {"ring-ot": [0.09, high]}}
+        kept = {
+            "kept_on": "2026-11-27",
+            "config": {"batch_size": batch, "outer_steps": steps},
+            "ranges": {"ring-ot": [0.09, high]},
+        }
         (tmp_path / "planar-laptop.json").write_text(json.dumps(kept), encoding="utf-8")
         rows = list(check_planar([arm], "laptop", tmp_path))
         assert rows[1].verdict == expected
-        assert (rows[1].tolerance == "kept range") == ((batch, steps) == (256, 9))
+        known = (batch, steps) == (256, 9)
+        assert rows[1].compared_with == ("an earlier run of ours" if known else "this run itself")
+        assert ("2026-11-27 in planar-laptop.json" in rows[1].tolerance) == known
 
 
 def test_kept_ranges_follow_the_spread_of_the_seeds(tmp_path):

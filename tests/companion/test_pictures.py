@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from companion.algorithms.networks import make_generator
 from companion.algorithms.runs import OTConfig
 from companion.algorithms.variants.settings import Variant
-from companion.common import style
+from companion.common import labels, style
 from companion.common.files import write_csv
 from companion.data.images import DataError
 from companion.scores import draw_neighbours as neighbours
@@ -114,12 +114,12 @@ def told(lam, generator="mlp", seed=0, **changes):
     ({"self_atoms": 8, "self_weight": 0.5}, "λ = 0.01, self term of 8, its weight 0.5"),
 ])  # fmt: skip
 def test_a_variant_is_named_by_what_is_changed(changes, text):
-    assert style.run_label(told(**{"lam": 0.01} | changes)[1]) == text
+    assert labels.run(told(**{"lam": 0.01} | changes)[1]) == text
 
 
 def test_every_change_has_words():
-    assert set(style.CHANGES) | {"lam_start"} == set(Variant.__dataclass_fields__)
-    assert style.run_label(RUN | {"lam": 0.1, "changes": {"news": "x"}}) == "λ = 0.1, news x"
+    assert set(labels.CHANGES) | {"lam_start"} == set(Variant.__dataclass_fields__)
+    assert labels.run(RUN | {"lam": 0.1, "changes": {"news": "x"}}) == "λ = 0.1, news x"
 
 
 def test_variants_that_begin_with_s_do_not_hide_the_seed():

@@ -5,13 +5,14 @@ Claims: B-faster, B-better, B-naive, B-equal-updates, B-equal-gradients, B-equal
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 
 from companion.common.checks import TOO_FEW
+from companion.common.files import write_json
 from companion.common.readers import read_table
 from companion.persistence import draw_planar as plot
 from companion.persistence import run_planar as script
@@ -159,7 +160,9 @@ def test_the_table_has_a_row_per_arm(arms, tmp_path):
     rows = read_table(tmp_path / "t.csv")
     assert [row["arm"] for row in rows] == [f.name for f in arms]
     assert all(float(row["w1_mean"]) > 0.5 and math.isinf(float(row["steps_to_0.2"])) for row in rows)
-    assert "never" in (tmp_path / "t.md").read_text(encoding="utf-8")
+    text = (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert "never" in text
+    assert "| W1-FE, K = 5 | 2 |" in text
 
 
 def write_log(path, seeds, w1_of):
@@ -176,14 +179,19 @@ def made_up(tmp_path, seeds, better=0.1, still=0.0):
 
     still: by how much W1 still falls over the last hundred steps.
     """
-    ends = {"w1fe-lp-K1-dt0.05": 0.2, "w1fe-lp-K5-dt0.05": 0.2 - better, "wgan-lp-K5": 0.2 + better, "wgan-lp-K1": 0.2}
-    ends["w1fe-lp-K1-dt0.05-lr5"] = 0.2
+    ends = (0.2, 0.2 - better, 0.2 + better, 0.2, 0.2)
 
     def falling(end):
         return lambda seed, step: max(end + 0.01 * seed, 1 - step * (0.4 - end) / 40) + still * (600 - step) / 100
 
-    folders = {f"8gaussians-{arm}": end for arm, end in ends.items()}
-    return {arm: write_log(tmp_path / arm / "log.csv", seeds, falling(end)) for arm, end in folders.items()}
+    one, five = ({"persistence": k, "dt": 0.05} for k in (1, 5))
+    configs = [PlanarConfig(**one), PlanarConfig(**five), PlanarConfig(method="wgan", persistence=5)]
+    configs += [PlanarConfig(method="wgan"), PlanarConfig(**one, lr_factor=5)]
+    logs = {}
+    for config, end in zip(configs, ends, strict=True):
+        logs[config.name()] = write_log(tmp_path / config.name() / "log.csv", seeds, falling(end))
+        write_json(logs[config.name()].with_name("run.json"), {"config": asdict(config)})
+    return logs
 
 
 def test_verdicts_follow_the_rule(tmp_path):
@@ -194,7 +202,9 @@ def test_verdicts_follow_the_rule(tmp_path):
     assert {holds for holds, _ in refuted.values()} == {False}
     two = judged(made_up(tmp_path / "c", 2), "laptop")
     assert {holds for holds, _ in two.values()} == {TOO_FEW}
-    assert "over 2 paired seeds" in two["B-faster"][1]
+    assert two["B-better"][1].startswith("W1 at the end, (W1-FE, K = 1")
+    assert two["B-better"][1].endswith("over 2 paired seeds; too few to decide")
+    assert "adjusted p 0.0029, of the opposite 1" in confirmed["B-better"][1]
     smoke = judged(made_up(tmp_path / "d", 10), "smoke")
     assert {holds for holds, _ in smoke.values()} == {TOO_FEW}
     assert judged({}, "paper") == {}
@@ -213,7 +223,7 @@ def test_the_end_is_judged_on_arms_at_rest_only(tmp_path):
     found = judged(made_up(tmp_path, 10, still=0.1), "paper")
     assert found["B-faster"][0] is True
     assert {found[key][0] for key in found if key != "B-faster"} == {TOO_FEW}
-    assert found["B-better"][1].endswith("W1 still falls")
+    assert found["B-better"][1].endswith("W1 still falls, which decides nothing")
 
 
 def test_seeds_in_a_stack_are_the_plain_runs():
@@ -256,7 +266,7 @@ def test_figures_are_drawn(arms, tmp_path):
     outputs = [str(tmp_path / "curves.svg")]
     plot.draw_curves(*paths.values(), outputs, "smoke")
     text = (tmp_path / "curves.svg").read_text(encoding="utf-8")
-    assert "WGAN, recomputed, K = 5" in text
+    assert "WGAN, K = 5" in text
     assert "Algorithm 1" in text
     snapshots = [str(folder / "snapshots.npz") for folder in arms]
     plot.draw_flow(paths["run.json"], snapshots, [str(tmp_path / "flow.svg")], "smoke")

@@ -1,6 +1,7 @@
 """A run whose folder was renamed: tables, checks, claims, references, report and figure say the same of it."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from companion.persistence.arms import AdaptationConfig, GenerationConfig, Plana
 from companion.reader import references, report_results
 from companion.scores.run_table import grouped
 from companion.scores.verdicts import seconds_by_setting
+
+CODE_NAME = re.compile(r"w[12]fe|wgan\b|gaussians|swissroll|usps|-K\d|lam|\bot-|\bmlp|[a-z]_[a-z]|selfatoms|lrdecay")
 
 
 def write(folder, config, log, **told):
@@ -50,7 +53,7 @@ def snapshot(folder):
 @pytest.fixture
 def made(tmp_path):
     """Folders of every study, called as the workflow calls them."""
-    told, plane = {"data": {"sampling_floor": 0.04}}, (PlanarConfig(), PlanarConfig(persistence=5))
+    told, plane = {"data": {"sampling_floor": 0.04}}, (PlanarConfig(dt=0.05), PlanarConfig(persistence=5, dt=0.05))
     plane += (PlanarConfig(law="swissroll", method="ot"),)
     found = {"planar": [arm_of(tmp_path, config, 0.3 - 0.1 * k, **told) for k, config in enumerate(plane)]}
     for kind in (AdaptationConfig, GenerationConfig):
@@ -111,6 +114,9 @@ def test_what_is_said_names_each_setting_once(made):
     assert {name: kept["seeds"] for name, kept in said["ranges"].items()} == dict.fromkeys(said["seconds"], 2)
     assert {row.verdict for row in said["runs"]} == {"pass"}
     assert {"B-better", "B-equal-updates", "B-adaptation", "B-generation"} <= said["claims"].keys()
+    told = [row.claim for row in said["checks"] + said["runs"]] + [why for _, why in said["claims"].values()]
+    assert len(told) > 20
+    assert [text for text in told if CODE_NAME.search(text)] == []
     assert said["report"][1]["rows"][0]["arm"].startswith("USPS to MNIST")
     assert b"swissroll" not in said["figure"]
 

@@ -33,7 +33,7 @@ def test_numbers_are_those_of_the_tables(tmp_path):
     }  # fmt: skip
     scores = found["scores"]
     assert scores["rows"][3] == {
-        "name": "MLP, λ = 0.01, carry0.5", "fid": "–", "recall": "5.25 ± 0.50", "precision": "5.25 ± 0.50",
+        "name": "MLP, λ = 0.01, x", "fid": "–", "recall": "5.25 ± 0.50", "precision": "5.25 ± 0.50",
         "sharpness": "5.25 ± 0.50",
     }  # fmt: skip
     assert (scores["sets"], scores["images"]) == ("4 sets", "2,000")

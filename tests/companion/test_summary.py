@@ -6,9 +6,10 @@ from companion.common import progress
 from companion.reader import summary
 
 ROWS = [
-    {"claim": "a", "expected": "1", "measured": "1", "tolerance": "0", "verdict": "pass"},
-    {"claim": "bb", "expected": "1", "measured": "2", "tolerance": "0", "verdict": "fail"},
-    {"claim": "c", "expected": "-", "measured": "-", "tolerance": "-", "verdict": "skipped: no data"},
+    {"compared_with": "POT", "claim": "a", "expected": "1", "measured": "1", "tolerance": "0", "verdict": "pass"},
+    {"compared_with": "POT", "claim": "bb", "expected": "1", "measured": "2", "tolerance": "0", "verdict": "fail"},
+    {"compared_with": "theory", "claim": "c", "expected": "-", "measured": "-", "tolerance": "-"}
+    | {"verdict": "skipped: no data"},
 ]
 CLAIMS = [
     {"id": "A-x", "statement": "It holds.", "standing": "confirmed", "open": None},
@@ -34,13 +35,16 @@ def test_verify_prints_every_row():
     assert "  ok    a   expected 1, measured 1 (tolerance 0)" in text
     assert "  FAIL  bb  expected 1, measured 2 (tolerance 0)" in text
     assert "  skip  c   no data" in text
+    assert "  with POT\n  ok    a " in text
     assert "1 passed, 1 failed, 1 skipped" in text
+    assert "1 of 2 with POT, 0 of 1 with theory" in text
 
 
 def test_all_says_where_to_look_and_shows_only_what_did_not_pass():
     text = summary.short(ROWS, CLAIMS, PROVENANCE, {"report": "paper/report.pdf"})
     assert "preset laptop on digits" in text
     assert "2 min 1 s of work" in text
+    assert "1 of 2 with POT, 0 of 1 with theory" in text
     assert "no network" in text
     assert "paper/report.pdf" in text
     assert "of figure1, figure2\n" in text

@@ -6,6 +6,7 @@ and `checks(inputs, preset, references)`, which gives rows. `inputs` are the pat
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,10 +21,25 @@ LEAST_SEEDS = 2  # of training: an interval over one generator's sample sets say
 UNTRAINED = "the smoke preset does not train to the end"
 
 
+class Against(StrEnum):
+    """What a row of the verification is compared with; the groups of the table, in their order."""
+
+    FIGURE = "the paper's figure"
+    CLOSED_FORM = "closed forms and identities"
+    POT = "POT"
+    BOUND = "bounds of theory"
+    CONTROL = "sets with known faults"
+    LEVEL = "levels set by us"
+    EARLIER = "an earlier run of ours"
+    HASH = "hashes of files"
+    ITSELF = "this run itself"
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the verification table."""
 
+    compared_with: Against
     claim: str
     expected: str
     measured: str
@@ -31,19 +47,29 @@ class Row:
     verdict: str
 
 
-def row(claim, expected, measured, tolerance, passed):
-    """Build a row from a comparison; a value that is not a number fails."""
-    return Row(claim, expected, measured, tolerance, "pass" if passed else "fail")
+def row(against, claim, expected, measured, tolerance, passed):
+    """Build a row from a comparison with one of Against; a value that is not a number fails."""
+    return Row(Against(against), claim, expected, measured, tolerance, "pass" if passed else "fail")
 
 
-def skipped(claim, reason, expected="-"):
+def skipped(against, claim, reason, expected="-"):
     """Build the row of what cannot be compared."""
-    return Row(claim, expected, "-", "-", f"skipped: {reason}")
+    return Row(Against(against), claim, expected, "-", "-", f"skipped: {reason}")
 
 
-def in_range(claim, value, low, high):
-    """Build the row of a value and the range kept for it."""
-    return row(claim, f"{low:.4g} to {high:.4g}", f"{value:.4g}", "in the range", low <= value <= high)
+def in_range(claim, values, low, high, source):
+    """Build the row of one value or several and the range kept for them; `source` is from `kept_range`."""
+    against, where = source
+    span = dict.fromkeys(f"{value:.3g}" for value in (min(values), max(values)))
+    passed = all(low <= value <= high for value in values)
+    return row(against, claim, f"{low:.3g} to {high:.3g}", " to ".join(span), where, passed)
+
+
+def kept_range(path, kept):
+    """What the ranges in a file of figures/reference are (bounds, if no run made them), and their file and day."""
+    if "how" in kept and not kept["made_on"]:
+        return Against.BOUND, f"bounds in {path.name}"
+    return Against.EARLIER, f"range kept on {kept.get('kept_on', 'an unknown day')} in {path.name}"
 
 
 def kept_for(path, dataset):

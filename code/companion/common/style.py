@@ -173,31 +173,6 @@ def save_not_run(reason: str, outputs: Iterable[str], tables: Iterable[str]) -> 
     save(fig, outputs, tables, title=NOT_RUN + reason)
 
 
-# --- Runs of Algorithm 1 on images ------------------------------------------------------------------------------------
-
-CHANGES = {  # field of a run's settings -> how a figure says that it is changed; the λ's are said by themselves
-    "lam_share": "over {:.0%} of the steps",
-    "carry": "ψ carried on ({:g})",
-    "reuse": "{:g} batches again",
-    "anchor": "control variate anew every {:g} steps",
-    "anchor_batches": "over {:g} batches",
-    "self_atoms": "self term of {:g}",
-    "self_weight": "its weight {:g}",
-    "lr_decay": "rate falls ({:.0%})",
-    "weight_average": "θ averaged ({:g})",
-    "potential": "ψ by {}",
-    "batch_atoms": "of {:g} atoms",
-}
-
-
-def run_label(run):
-    """Name a run by its lam and what is changed in Algorithm 1, without its generator."""
-    changes = dict(run["changes"])
-    start = changes.pop("lam_start", None)
-    parts = [f"λ = {run['lam']:g}" if start is None else f"λ = {start:g} to {run['lam']:g}"]
-    return ", ".join(parts + [CHANGES.get(name, f"{name} {{}}").format(value) for name, value in changes.items()])
-
-
 def scores_text(rows, classifier):
     """What the bars are, and whether the classifier can be trusted, for a stamp."""
     seeds, sets = (int(max(row[key] for row in rows)) for key in ("seeds", "sets"))

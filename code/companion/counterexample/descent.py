@@ -204,7 +204,7 @@ def run(
         state = ascend_psi(generator, problem, state, rule, inner_steps, batch_size, rng)
         return state.average
 
-    return _descend(instance, problem, next_psi, step, iterations, batch_size, rng)
+    return descend(instance, problem, next_psi, step, iterations, batch_size, rng)
 
 
 def run_exact(
@@ -218,10 +218,10 @@ def run_exact(
         x = generator(problem.latent(batch_size, rng))
         return solve_exact(x, None, problem.semidual).psi
 
-    return _descend(instance, problem, next_psi, step, iterations, batch_size, rng)
+    return descend(instance, problem, next_psi, step, iterations, batch_size, rng)
 
 
-def _descend(
+def descend(
     instance: Instance,
     problem: Problem,
     next_psi: Callable[[Translation], Tensor],
@@ -230,6 +230,7 @@ def _descend(
     batch_size: int,
     rng: torch.Generator,
 ) -> Trajectory:
+    """Take the steps on theta, each with what `next_psi` finds for the generator as it is."""
     generator = Translation(instance.theta_0)
     optimizer = torch.optim.SGD(generator.parameters(), lr=1.0)
     path = [generator.theta.detach().clone()]

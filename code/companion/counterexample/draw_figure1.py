@@ -1,4 +1,4 @@
-"""Figure 1: theta_k of Algorithm 1 on the counterexample of Proposition 1, plain cost beside entropic cost."""
+"""Figure 1: theta_k of Algorithm 1 on the counterexample of Proposition 1, over the points of the paper's figure."""
 
 from companion.common.job import job
 
@@ -10,10 +10,12 @@ from companion.common.readers import read_table
 
 Y1, Y2, THETA_STAR = (0.0, 1.0), (0.0, 0.0), (0.0, 0.5)
 PANELS = {"plain": r"$\mathrm{OT}_c$", "entropic": r"$\mathrm{OT}_c^\lambda$"}
+RINGS = {"marker": "o", "linestyle": "none", "fillstyle": "none", "color": style.BLACK, "markeredgewidth": 0.7}
+TIED = {"color": style.ORANGE, "linewidth": 0.8, "marker": ".", "markersize": 3}
 
 
 def draw_figure1(table, outputs):
-    """Draw the panels "plain" and "entropic" of results/counterexample/figure1.csv.
+    """Draw the panels "plain" and "entropic" of results/counterexample/figure1.csv, with what the paper's figure shows.
 
     Args:
         table: columns panel, k, theta_x, theta_y; in units of the data.
@@ -22,6 +24,10 @@ def draw_figure1(table, outputs):
     fig, axes = plt.subplots(1, 2, figsize=(style.PAGE, 0.53 * style.PAGE), sharex=True, sharey=True)
     for axis, (panel, title) in zip(axes, PANELS.items(), strict=True):
         draw_panel(axis, trajectory(table, panel), title)
+        axis.plot(*trajectory(table, f"{panel}_paper").T, **RINGS, label="the paper's figure")
+    tied = trajectory(table, "plain_ties")[: len(trajectory(table, "plain_paper"))]  # then all run into each other
+    axes[0].plot(*tied.T, **TIED, label="ties broken as there", zorder=2.5)
+    axes[0].child_axes[0].plot(tied[:, 1], **TIED | {"marker": ""}, zorder=1)
     axes[0].legend(loc="lower left", handletextpad=0.4)
     axes[0].set_ylabel("second coordinate")
     style.save(fig, outputs, [table])

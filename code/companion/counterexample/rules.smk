@@ -8,29 +8,31 @@ COUNTEREXAMPLE = {
 FIGURE1 = STUDIES["counterexample"]["figure1"]
 
 
-rule figure1_table:
-    output:
-        figure1="results/counterexample/figure1.csv",
-    log:
-        "logs/figure1_table.log",
-    benchmark:
-        "results/benchmarks/figure1_table.tsv"
-    conda:
-        ENVIRONMENT
-    params:
-        settings={"figure1": FIGURE1},
-    message:
-        "Counterexample: {output}"
-    script:
-        "run_counterexample.py"
-
-
-use rule figure1_table as counterexample_tables with:
+rule counterexample_tables:
     output:
         **{part: f"results/counterexample/{part}.csv" for part in COUNTEREXAMPLE},
     log:
         "logs/counterexample_tables.log",
     benchmark:
         "results/benchmarks/counterexample_tables.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=COUNTEREXAMPLE,
+    message:
+        "Counterexample: {output}"
+    script:
+        "run_counterexample.py"
+
+
+use rule counterexample_tables as figure1_table with:
+    input:
+        digitised="figures/reference/figure1_points.csv",
+    output:
+        figure1="results/counterexample/figure1.csv",
+    log:
+        "logs/figure1_table.log",
+    benchmark:
+        "results/benchmarks/figure1_table.tsv"
+    params:
+        settings={"figure1": FIGURE1},

@@ -13,8 +13,10 @@ from companion.common.job import job
 import torch
 
 from companion.common.files import write_csv
+from companion.common.readers import read_table
 from companion.counterexample.descent import INSTANCES, decreasing, dirac, run, run_exact
 from companion.counterexample.lockstep import Setting, run_all
+from companion.counterexample.ties import run_tied
 from companion.counterexample.verdicts import NEAR, TAIL
 from otgrad.solvers.stochastic import StepRule
 
@@ -33,14 +35,19 @@ SCHEDULES = {"constant": lambda tau: tau, "decreasing": decreasing}
 SOLVERS = {"averaged": averaged_rule(), "default": StepRule()}
 
 
-def figure1(lam, step, iterations, plain_inner_steps, entropic_inner_steps, path):
-    """Write panel, k, theta_x, theta_y for the Dirac instance; k = 0 is the first plotted point, after one step."""
-    # ASSUME: five averaged steps at lam = 0. The paper's inner solver is unknown; this one ends on its 2-cycle. Its
-    # first points depend on how ties are broken and are not the paper's.
+def figure1(lam, step, iterations, plain_inner_steps, entropic_inner_steps, ties, digitised, path):
+    """Write panel, k, theta_x, theta_y for the Dirac instance; k = 0 is the first plotted point, after one step.
+
+    "plain_paper" and "entropic_paper" are the points digitised from the paper's figure, as wide as ours: its axes fix
+    no horizontal scale.
+    """
+    # ASSUME: five averaged steps at lam = 0. The paper's inner solver is unknown, and with it how ties are broken; this
+    # one ends on the paper's 2-cycle from other first points. "plain_ties" breaks them as the paper's points imply.
     instance = dirac()
     panels = {
         "plain": run(instance, 0.0, plain_inner_steps, averaged_rule(), step, iterations),
         "plain_exact": run_exact(instance, 0.0, step, iterations),
+        "plain_ties": run_tied(instance, ties, step, iterations),
         "entropic": run(instance, lam, entropic_inner_steps, constant_rule(lam), step, iterations),
         "entropic_exact": run_exact(instance, lam, step, iterations),
     }
@@ -49,6 +56,8 @@ def figure1(lam, step, iterations, plain_inner_steps, entropic_inner_steps, path
         for panel, trajectory in panels.items()
         for k, point in enumerate(trajectory.theta[1:].tolist())
     ]
+    wide = -rows[0][2]
+    rows += [(f"{p['panel']}_paper", p["k"], wide * float(p["x"]), float(p["y"])) for p in read_table(digitised)]
     write_csv(path, ("panel", "k", "theta_x", "theta_y"), rows)
 
 
@@ -118,4 +127,5 @@ if "snakemake" in globals():
     torch.set_num_threads(1)  # tensors of two columns: a second thread only waits for the first
     with job(smk.rule, smk.log[0]):
         for part, settings in smk.params.settings.items():
-            PARTS[part](**settings, path=smk.output[part])
+            read = {"digitised": smk.input.digitised} if part == "figure1" else {}
+            PARTS[part](**settings, **read, path=smk.output[part])

@@ -2,7 +2,8 @@
 
 import math
 
-from companion.common.checks import row
+from companion.common import labels
+from companion.common.checks import Against, row
 from companion.common.readers import read_table
 
 
@@ -14,10 +15,11 @@ def checks(inputs, preset, references):
         if not ratio <= worst.get(line["quantity"], (-math.inf,))[0]:
             worst[line["quantity"]] = (ratio, line)
     if not worst:
-        yield row("POT cross-check", "0 difference", "nothing was compared", "-", False)
+        yield row(Against.POT, "anything at all", "0 difference", "nothing was compared", "-", False)
     for quantity, (ratio, line) in worst.items():
         yield row(
-            f"POT cross-check, {quantity} (worst: {line['instance']}, lam {line['lam']})",
+            Against.POT,
+            f"{labels.COMPARED[quantity]} (worst: {line['instance']}, λ = {float(line['lam']):g})",
             "0 difference",
             f"{float(line['difference']):.1e}",
             f"{float(line['tolerance']):g}",

@@ -5,7 +5,7 @@ from companion.common.job import job
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.common import style
+from companion.common import labels, style
 from companion.common.readers import read_table
 
 GRID = 8  # rows and columns of samples in a panel
@@ -35,8 +35,8 @@ def draw(runs, sample_paths, log_paths, outputs, stamp_text):
             axis.imshow(mosaic(data["images"]), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         last = read_table(log)[-1]
         axis.set_title(
-            f"{config['generator'].upper()}, $\\lambda$ = {config['lam']:g}\n"
-            f"$F$ = {float(last['value']):.3f}, {float(last['effective_atoms']):.0f} atoms",
+            f"{labels.GENERATORS[config['generator']]}, $\\lambda$ = {config['lam']:g}\n"
+            f"$F$ = {float(last['value']):.3f}, {labels.atoms(float(last['effective_atoms']))}",
             fontsize=8 if across == PER_ROW else 4.5,
         )
     style.stamp(fig, stamp_text)

@@ -8,7 +8,7 @@ from companion.common.job import job
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.common import style
+from companion.common import labels, style
 from companion.common.readers import read_table
 
 PANELS = {  # column of log.csv: panel's title, scale
@@ -58,7 +58,7 @@ def looks(configs):
 
 def label(config):
     """Name a run."""
-    return f"{config['generator'].upper()}, $\\lambda$ = {config['lam']:g}"
+    return f"{labels.GENERATORS[config['generator']]}, $\\lambda$ = {config['lam']:g}"
 
 
 if "snakemake" in globals():

@@ -1,15 +1,19 @@
 """Are the image runs what training gives, and does lam trade fidelity for smoothing in them?"""
 
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from pathlib import Path
 
+from companion.algorithms.variants.settings import Variant
+from companion.common import labels
 from companion.common.checks import (
     LEAST_LAMS,
     LEAST_SEEDS,
     TOO_FEW,
     UNTRAINED,
+    Against,
     in_range,
     kept_for,
+    kept_range,
     listed,
     rises,
     row,
@@ -34,6 +38,18 @@ def checks(inputs, preset, references):
     """Check each run against theory, and against the ranges kept for this preset and data set."""
     runs, (_, collapsed_cost) = _read(inputs)
     return check_runs(runs, collapsed_cost, preset, read_json(inputs["dataset"]), references)
+
+
+def told(config):
+    """What labels are made of: generator, lam, and the settings of a variant that are not Algorithm 1's."""
+    changes = {f.name: config[f.name] for f in fields(Variant) if config.get(f.name, f.default) != f.default}
+    return {"generator": config["generator"], "lam": config["lam"], "changes": changes}
+
+
+def shown(config):
+    """Name of a run for its rows; a seed other than 0 is said."""
+    seed = f", seed {config['seed']}" if config.get("seed") else ""
+    return f"{labels.generated(told(config))}{seed}"
 
 
 def _read(inputs):
@@ -76,8 +92,8 @@ def smoothing(runs, variance, critical, preset):
         found += [rises(*zip(*map(astuple, values), strict=True)) for values in (fall, atoms)] if enough else [TOO_FEW]
         told = ", ".join(f"{-one.mean:.3g} ± {one.half_width:.2g}" for one in fall)
         evidence.append(
-            f"{generator}, lam {listed(lams)}: variance over the data's {told}; atoms {listed(a.mean for a in atoms)}; "
-            f"training seeds: {seeds}"
+            f"{labels.GENERATORS[generator]}, λ = {listed(lams)}: variance over the data's {told}; "
+            f"atoms {listed(a.mean for a in atoms)}; training seeds: {seeds}"
         )
     if TOO_FEW in found or not found:
         return TOO_FEW, "; ".join(evidence) or "no run"
@@ -87,30 +103,33 @@ def smoothing(runs, variance, critical, preset):
 def check_runs(runs, collapsed_cost, preset, dataset, references):
     """Give the rows of runs; of dataset.json the content."""
     if preset == "smoke":
-        yield skipped("image runs", UNTRAINED, "a trained generator")
+        yield skipped(Against.BOUND, "image runs", UNTRAINED, "a trained generator")
         return
     for run in runs:
         yield row(
-            f"{run['name']}: value at most that of the collapsed generator",
-            f"<= {collapsed_cost:.4f}",
-            f"{run['value']:.4f}",
+            Against.BOUND,
+            f"{shown(run['config'])}: value reached, at most that of the mean image alone",
+            f"<= {collapsed_cost:.3g}",
+            f"{run['value']:.3g}",
             f"{SLACK:.0%}",
             run["value"] <= (1 + SLACK) * collapsed_cost,
         )
-    reference, why = kept_for(Path(references) / f"images-{preset}-{dataset['name']}.json", dataset)
+    path = Path(references) / f"images-{preset}-{dataset['name']}.json"
+    reference, why = kept_for(path, dataset)
     if why:
-        yield skipped(f"image runs in their ranges ({preset}, {dataset['label']})", why)
+        yield skipped(Against.EARLIER, f"image runs in their ranges ({preset}, {dataset['label']})", why)
         return
     for run in runs:
-        yield from _check_ranges(run, reference)
+        yield from _check_ranges(run, reference, kept_range(path, reference))
 
 
-def _check_ranges(run, reference):
+def _check_ranges(run, reference, source):
     kept = reference["runs"].get(run["setting"])
     differing = [key for key, value in reference["config"].items() if run["config"].get(key) != value]
     if kept is None or differing:
         why = f"settings differ from the reference's: {', '.join(differing)}" if differing else "no range for this run"
-        yield skipped(f"{run['name']}: in its ranges", why)
+        yield skipped(source[0], f"{shown(run['config'])}: in its ranges", why)
         return
     for quantity, (low, high) in kept["ranges"].items():
-        yield in_range(f"{run['name']}: {quantity}", run[quantity], low, high)
+        claim = f"{shown(run['config'])}: {labels.QUANTITIES[quantity]}"
+        yield in_range(claim, [run[quantity]], low, high, source)

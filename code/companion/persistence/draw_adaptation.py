@@ -5,10 +5,10 @@ from companion.common.job import job
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.common import style
+from companion.common import labels, style
 from companion.common.readers import read_json
 
-METHODS = {"w1fe": ("W1-FE", "-"), "wgan": ("WGAN", (0, (3, 1.2)))}
+DASHES = {"w1fe": "-", "wgan": (0, (3, 1.2))}
 COLOURS = {1: style.BLACK, 3: style.SKY, 5: style.ORANGE, 10: style.GREEN}
 X_AXES = {"step": "outer steps", "generator_updates": "generator updates"}
 BASELINE = {"color": "0.35", "linestyle": ":", "linewidth": 1}
@@ -54,14 +54,14 @@ def draw_direction(fig, ends, entries):
         axis.axhline(baseline, **BASELINE)
         axis.set(xlabel=name, ylabel="1-NN accuracy on the target")
     axes[1].set_xscale("log", nonpositive="mask")
-    source, target = (name.upper() for name in ends)
-    axes[0].set_title(f"{source} to {target}", loc="left")
+    axes[0].set_title(labels.direction(dict(zip(("source", "target"), ends, strict=True))), loc="left")
     draw_images(axes[2], entries)
 
 
 def draw_legend(fig, configs):
     """Name every line once: a column per K, a row per method."""
-    lines = {label(config): look(config) for config in sorted(configs, key=lambda c: (c["persistence"], c["method"]))}
+    ordered = sorted(configs, key=lambda c: (c["persistence"], c["method"]))
+    lines = dict(zip(labels.arms(ordered), map(look, ordered), strict=True))
     lines["no adaptation"] = BASELINE
     handles = [plt.Line2D([], [], label=text, **line) for text, line in lines.items()]
     fig.legend(handles=handles, loc="outside upper center", ncols=5)
@@ -69,25 +69,17 @@ def draw_legend(fig, configs):
 
 def draw_images(axis, entries):
     """Draw the source's digits, and below them those of every arm."""
-    lines, labels = [], ["source"]
-    for config, _, samples in entries:
+    lines, names = [], ["source", *labels.arms([config for config, *_ in entries])]
+    for *_, samples in entries:
         with np.load(samples) as data:
             lines += [data["source"]] * (not lines) + [data["adapted"]]
-        labels.append(label(config))
-    style.draw_image_rows(axis, lines, labels, 1.0, cmap="gray", vmin=-1, vmax=1)
+    style.draw_image_rows(axis, lines, names, 1.0, cmap="gray", vmin=-1, vmax=1)
     axis.tick_params(labelsize=6)
-
-
-def label(config):
-    """Short name of an arm."""
-    parts = [METHODS[config["method"]][0], f"K = {config['persistence']}"]
-    parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 else []
-    return ", ".join(parts + ([config["penalty"]] if config["penalty"] != "lp" else []))
 
 
 def look(config):
     """Colour of K, dashes of the method."""
-    return {"color": COLOURS.get(config["persistence"], style.PURPLE), "linestyle": METHODS[config["method"]][1]}
+    return {"color": COLOURS.get(config["persistence"], style.PURPLE), "linestyle": DASHES[config["method"]]}
 
 
 if "snakemake" in globals():

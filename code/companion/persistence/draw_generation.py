@@ -5,10 +5,10 @@ from companion.common.job import job
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.common import style
+from companion.common import labels, style
 from companion.common.readers import read_json
 
-METHODS = {"w1fe": ("W1-FE", style.BLUE), "wgan": ("WGAN", style.ORANGE), "ot": ("Algorithm 1", style.GREEN)}
+COLOURS = {"w1fe": style.BLUE, "wgan": style.ORANGE, "ot": style.GREEN}
 PANELS = (  # abscissa, ordinate, their names
     ("step", "w1", "outer steps", "$W_1$ to held-out images"),
     ("seconds", "w1", "seconds (training alone)", "$W_1$ to held-out images"),
@@ -35,21 +35,22 @@ def draw(records, logs, timings, samples, outputs, preset):
     """
     runs = [read_json(record) for record in records]
     arms = [run["config"] for run in runs]
+    names = labels.arms(arms)
     rows = (len(arms) + 1) * style.PAGE / (SHOWN + 3)
     fig = plt.figure(figsize=(style.PAGE, 2.5 + rows))
     above, below = fig.subfigures(2, 1, height_ratios=(2.4, rows))
     axes, handles = above.subplots(1, len(PANELS)), []
-    for config, log, timing in zip(arms, logs, timings, strict=True):
+    for config, name, log, timing in zip(arms, names, logs, timings, strict=True):
         columns = style.by_seed(log) | {"seconds": style.by_seed(timing)["seconds"]}
         for axis, (x, y, *_) in zip(axes, PANELS, strict=True):
             style.draw_band(axis, columns[x].mean(axis=0), columns[y], look(config))
-        handles.append(plt.Line2D([], [], label=label(config), **look(config)))
+        handles.append(plt.Line2D([], [], label=name, **look(config)))
     for axis, (*_, x_label, y_label) in zip(axes, PANELS, strict=True):
         axis.set(xlabel=x_label, ylabel=y_label)
     with np.load(samples[0]) as data:
         handles += draw_levels(axes, data)
     above.legend(handles=handles, loc="outside upper center", columnspacing=1.4, ncols=6)
-    draw_images(below.subplots(), [label(config) for config in arms], samples)
+    draw_images(below.subplots(), names, samples)
     images, seeds = style.literal(runs[0]["data"]["label"]), len(runs[0]["seeds"])
     paired = f"mean and range over {seeds} paired seeds, images of the first" if seeds > 1 else "1 seed"
     style.stamp(fig, f"data: {images}; preset {preset}; {paired}")
@@ -77,18 +78,9 @@ def draw_images(axis, names, samples):
     style.draw_image_rows(axis, lines, ["held out", *names], 0.15, cmap="gray_r", vmin=0, vmax=1)
 
 
-def label(config):
-    """Short name of an arm."""
-    if config["method"] == "ot":
-        return f"Algorithm 1, $\\lambda$ = {config['lam']:g}"
-    parts = [METHODS[config["method"]][0], f"K = {config['persistence']}"]
-    parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 else []
-    return ", ".join(parts + ([config["penalty"]] if config["penalty"] != "gp" else []))
-
-
 def look(config):
     """Colour of the method, dashes of K; WGAN wide and below, since at K = 1 W1-FE nearly coincides with it."""
-    colour, dashes = METHODS[config["method"]][1], style.DASHES.get(config["persistence"], "-")
+    colour, dashes = COLOURS[config["method"]], style.DASHES.get(config["persistence"], "-")
     below = {"linewidth": 3, "zorder": 1.9} if config["method"] == "wgan" else {"linewidth": 1.3}
     return {"color": colour, "linestyle": dashes} | below
 

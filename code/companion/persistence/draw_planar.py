@@ -7,20 +7,20 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.common import style
+from companion.common import labels, style
 from companion.common.readers import read_json
 from companion.persistence.summary import LEVELS
 
-METHODS = {  # method -> (label, colour)
-    "w1fe": ("W1-FE", style.BLUE),
-    "w1fe-ab2": ("W1-FE, Adams-Bashforth", style.SKY),
-    "wgan": ("WGAN, recomputed", style.ORANGE),
-    "wgan-stale": ("WGAN, stale", style.RED),
-    "w1fe-psi": (r"W1-FE, stochastic $\psi$", style.PURPLE),
-    "w2fe-psi": (r"W2-FE, stochastic $\psi$", style.BLACK),
-    "w1fe-exact": (r"W1-FE, exact $\psi$", style.PURPLE),
-    "w2fe-exact": (r"W2-FE, exact $\psi$", style.BLACK),
-    "ot": ("Algorithm 1", style.GREEN),
+COLOURS = {
+    "w1fe": style.BLUE,
+    "w1fe-ab2": style.SKY,
+    "wgan": style.ORANGE,
+    "wgan-stale": style.RED,
+    "w1fe-psi": style.PURPLE,
+    "w2fe-psi": style.BLACK,
+    "w1fe-exact": style.PURPLE,
+    "w2fe-exact": style.BLACK,
+    "ot": style.GREEN,
 }
 X_AXES = {
     "step": "outer steps",
@@ -38,16 +38,6 @@ def load_arm(record, log, timing):
     return content["config"] | {"floor": content["data"]["sampling_floor"]}, columns
 
 
-def label(config):
-    """Short name of an arm."""
-    parts = [METHODS[config["method"]][0]]
-    parts += [f"K = {config['persistence']}"] if config["method"] != "ot" else []
-    parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 else []
-    parts += [f"{config['lr_factor']:g} x rate"] if config["lr_factor"] != 1 else []
-    critic = config["method"] in ("w1fe", "w1fe-ab2", "wgan", "wgan-stale")
-    return ", ".join(parts + ([config["penalty"]] if critic and config["penalty"] != "lp" else []))
-
-
 def look(config):
     """Colour, dashes and width: the method, K, and thin for a changed rate or dt."""
     thin = (
@@ -56,7 +46,7 @@ def look(config):
         or config["method"].endswith("exact")
     )
     return {
-        "color": METHODS[config["method"]][1],
+        "color": COLOURS[config["method"]],
         "linestyle": style.DASHES.get(config["persistence"], "-") if config["method"] != "ot" else "-",
         "linewidth": 0.8 if thin else 1.5,
         "alpha": 0.75 if thin else 1.0,
@@ -90,11 +80,13 @@ def draw_curves(records, logs, timings, outputs, preset):
         style.draw_band(panels[4], columns["step"].mean(axis=0), columns["cosine"], look(config))
     panels[4].set(xlabel="outer steps", ylabel="cosine of slopes of $\\phi$ and exact", ylim=(-0.2, 1.05))
     panels[5].axis("off")
-    handles = [plt.Line2D([], [], label=label(config), **look(config)) for config, _ in arms]
+    configs = [config for config, _ in arms]
+    names = zip(labels.arms(configs), configs, strict=True)
+    handles = [plt.Line2D([], [], label=name, **look(config)) for name, config in names]
     handles.append(plt.Line2D([], [], color="0.5", linestyle=":", label="data against data"))
     panels[5].legend(handles=handles, loc="center left", bbox_to_anchor=(-0.15, 0.5), fontsize=6.5)
     seeds = len(arms[0][1]["w1"])
-    style.stamp(fig, f"{law}, preset {preset}; mean and range over {seeds} paired seeds, 512 points")
+    style.stamp(fig, f"{labels.law(law)}, preset {preset}; mean and range over {seeds} paired seeds, 512 points")
     style.save(fig, outputs, [*logs, *timings])
 
 
@@ -120,13 +112,16 @@ def draw_flow(records, snapshots, outputs, preset):
     columns = len(np.load(snapshots[0])["step"])
     size = (style.PAGE, style.PAGE / columns * len(shown) * 1.02)
     fig, axes = plt.subplots(len(shown), columns, figsize=size, squeeze=False, sharex=True, sharey=True)
-    for line, (config, path) in zip(axes, shown, strict=True):
+    names = labels.arms([config for config, _ in shown])
+    for line, name, (_, path) in zip(axes, names, shown, strict=True):
         with np.load(path) as data:
             for axis, step, samples, phi in zip(line, data["step"], data["samples"], data["phi"], strict=True):
                 draw_snapshot(axis, data["data"], samples, phi, float(data["extent"]))
                 axis.set_title(f"step {step}", fontsize=7, pad=2)
-        line[0].set_ylabel(textwrap.fill(label(config), WIDTH), fontsize=7)
-    style.stamp(fig, f"{law}, preset {preset}, first seed; grey: data, blue: samples, lines: level sets of phi")
+        whole = name.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+        line[0].set_ylabel(textwrap.fill(whole, WIDTH), fontsize=7)
+    look_of = "first seed; grey: data, blue: samples, lines: level sets of phi"
+    style.stamp(fig, f"{labels.law(law)}, preset {preset}, {look_of}")
     style.save(fig, outputs, snapshots)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
@@ -159,7 +159,8 @@ def follow_stacked(
     for seen in course.follow(config.measure_every):
         start = time.perf_counter()
         for run, (generator, critic), (rows, _) in zip(runs, course.networks(), found.values(), strict=True):
-            run.step, run.generator, run.potential.network = seen.step, generator, critic
+            run.step, run.generator = seen.step, generator
+            run.potential = replace(run.potential, network=critic)  # type: ignore[type-var]
             rows.append(run.measure())
         measured += (time.perf_counter() - start) / len(runs)
         for _, seconds in found.values():

@@ -5,6 +5,7 @@ from companion.common.job import job
 import math
 from pathlib import Path
 
+from companion.common import labels
 from companion.common.checks import write_verdicts
 from companion.common.files import replacing, write_csv
 from companion.common.readers import read_json
@@ -24,10 +25,12 @@ def table(records, logs, timings, csv_path, markdown_path):
         csv_path: written.
         markdown_path: written.
     """
-    rows = [summary(read_json(record)["name"], *paths) for record, *paths in zip(records, logs, timings, strict=True)]
+    contents = [read_json(record) for record in records]
+    names = [content["name"] for content in contents]
+    rows = [summary(name, *paths) for name, *paths in zip(names, logs, timings, strict=True)]
     write_csv(Path(csv_path), list(rows[0]), [list(row.values()) for row in rows])
     with replacing(Path(markdown_path)) as stream:
-        stream.write(markdown(rows).encode())
+        stream.write(markdown(rows, labels.arms([content["config"] for content in contents])).encode())
 
 
 def verdicts(records, logs, path):
@@ -42,15 +45,15 @@ def verdicts(records, logs, path):
     write_verdicts(judged(dict(zip(names, logs, strict=True)), ""), path)
 
 
-def markdown(rows):
-    """Render the table."""
+def markdown(rows, names):
+    """Render the table, its arms by the names that readers know them by."""
     heads = ["arm", "seeds", "W1 at the end", "still falling by", "cosine of slopes"]
     heads += [f"{what} to W1 <= {level:g}" for level in LEVELS for what in SPEEDS.values()]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for row in rows:
+    for row, name in zip(rows, names, strict=True):
         spread = "" if math.isnan(row["w1_std"]) else f" ± {row['w1_std']:.3f}"
         rest = f"{row['fall']:.3f}" if row["fall"] > FLAT else "" if math.isnan(row["fall"]) else "at rest"
-        cells = [row["arm"], str(row["seeds"]), f"{row['w1_mean']:.3f}{spread}", rest, f"{row['cosine']:.2f}"]
+        cells = [name, str(row["seeds"]), f"{row['w1_mean']:.3f}{spread}", rest, f"{row['cosine']:.2f}"]
         cells += [number(row[f"{what}_to_{level:g}"]) for level in LEVELS for what in SPEEDS]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from companion.common.checks import TOO_FEW, UNTESTED, UNTRAINED, row, skipped
+from companion.common import labels
+from companion.common.checks import TOO_FEW, UNTESTED, UNTRAINED, Against, in_range, kept_range, row, skipped
 from companion.common.paired import holm, sign_flip_p
 from companion.common.readers import read_json
 from companion.persistence.arms import OWN, AdaptationConfig, GenerationConfig, PlanarConfig
@@ -81,18 +82,16 @@ def _verdicts(questions, logs, preset):
     against = holm(unknown | {key: sign_flip_p([-value for value in values]) for key, values in found.items()})
     for key, values in found.items():
         a, b, measure = questions[key]
-        evidence = (
-            f"{a} minus {b}: mean {np.mean(values):.3g}, {min(values):.3g} to {max(values):.3g} over {len(values)} "
-            f"paired seeds; adjusted p {for_it[key]:.2g}, of the opposite {against[key]:.2g}"
-        )
         falling = measure in AT_REST and not all(fall(pair.values()) <= FLAT for pair in known[key])
-        if preset == "smoke" or falling or least_p(len(values), len(questions)) > SIGNIFICANCE:
-            yield key, (TOO_FEW, evidence + ("; W1 still falls" if falling else ""))
-        else:
-            yield (
-                key,
-                (True if for_it[key] <= SIGNIFICANCE else False if against[key] <= SIGNIFICANCE else None, evidence),
-            )
+        few = preset == "smoke" or falling or least_p(len(values), len(questions)) > SIGNIFICANCE
+        decided = True if for_it[key] <= SIGNIFICANCE else False if against[key] <= SIGNIFICANCE else None
+        first, second = labels.arms([read_json(Path(logs[name]).with_name("run.json"))["config"] for name in (a, b)])
+        decides = f"adjusted p {for_it[key]:.2g}, of the opposite {against[key]:.2g}"
+        evidence = (
+            f"{measure}, ({first}) minus ({second}): mean {np.mean(values):.3g}, {min(values):.3g} to {max(values):.3g}"
+            f" over {len(values)} paired seed{'s' * (len(values) > 1)}; "
+        ) + ("W1 still falls, which decides nothing" if falling else "too few to decide" if few else decides)
+        yield key, (TOO_FEW if few else decided, evidence)
 
 
 def arm(method, persistence, **changes):
@@ -101,7 +100,7 @@ def arm(method, persistence, **changes):
 
 
 def least_p(seeds, family=FAMILY):
-    """Least p that so many paired seeds can give a claim of a family of so many."""
+    """Least adjusted p that so many paired seeds can give a claim of a family, as a rule one in the plane."""
     return min(1, family * 0.5**seeds)
 
 
@@ -120,23 +119,19 @@ def check_planar(folders, preset, reference_dir):
     arms = [(read_json(folder / "run.json"), curves(Path(folder) / "log.csv")) for folder in folders]
     yield from _check_pairing(arms)
     if preset == "smoke":
-        yield skipped("2-D arms", UNTRAINED, "trained generators")
+        yield skipped(Against.EARLIER, "arms in the plane", UNTRAINED, "trained generators")
         return
     path = Path(reference_dir) / f"planar-{preset}.json"
     reference = read_json(path) if path.exists() else {"config": {}, "ranges": {}}
-    for record, by_seed in arms:
-        name = record["name"]
+    shown = labels.arms([record["config"] for record, _ in arms])
+    for (record, by_seed), label in zip(arms, shown, strict=True):
         ends, start = [end_value(curve) for curve in by_seed.values()], max(c["w1"][0] for c in by_seed.values())
         same = reference["config"] == {key: record["config"][key] for key in PLANAR_SETTINGS}
         kept = reference["ranges"] if same else {}
-        low, high = kept.get(name, (record["data"]["sampling_floor"] / 2, start / 2))
-        yield row(
-            f"{name}: W1 at the end, each of {len(ends)} seeds",
-            f"{low:.3g} to {high:.3g}",
-            f"{min(ends):.3g} to {max(ends):.3g}",
-            "kept range" if name in kept else "half the floor to half the start",
-            all(low <= end <= high for end in ends),
-        )
+        low, high = kept.get(record["name"], (record["data"]["sampling_floor"] / 2, start / 2))
+        among_itself = Against.ITSELF, "half the W1 of data against data to half the start"
+        source = kept_range(path, reference) if record["name"] in kept else among_itself
+        yield in_range(f"{label}: W1 at the end, each of {len(ends)} seeds", ends, low, high, source)
 
 
 def check_adaptation(folders):
@@ -144,12 +139,13 @@ def check_adaptation(folders):
     records = [read_json(folder / "run.json") for folder in folders]
     reason = next((record["not_run"] for record in records if record["not_run"]), None)
     if reason:
-        yield skipped("domain adaptation", f"not run: {reason}")
+        yield skipped(Against.LEVEL, "domain adaptation", f"not run: {reason}")
         return
-    for folder, record in zip(folders, records, strict=True):
+    for folder, record, label in zip(folders, records, labels.arms([r["config"] for r in records]), strict=True):
         starts, ends = _first_and_last(folder, "accuracy")
         yield row(
-            f"adaptation, {record['name']}: 1-NN accuracy before, and after",
+            Against.LEVEL,
+            f"adaptation, {labels.direction(record)}, {label}: 1-NN accuracy before, and after",
             f">= {2 * CHANCE:g}",
             f"{min(starts):.3f}, {min(ends):.3f}",
             "twice chance",
@@ -160,12 +156,14 @@ def check_adaptation(folders):
 def check_generation(folders, preset):
     """Check each arm's W1 at the end against its start."""
     if preset == "smoke":
-        yield skipped("generation", UNTRAINED, "trained generators")
+        yield skipped(Against.ITSELF, "generation", UNTRAINED, "trained generators")
         return
-    for folder in folders:
+    shown = labels.arms([read_json(folder / "run.json")["config"] for folder in folders])
+    for folder, label in zip(folders, shown, strict=True):
         starts, ends = _first_and_last(folder, "w1")
         yield row(
-            f"generation, {read_json(folder / 'run.json')['name']}: W1 at the end",
+            Against.ITSELF,
+            f"generation, {label}: W1 at the end",
             f"< {min(starts):.3g} (start)",
             f"{max(ends):.3g}",
             "none",
@@ -180,13 +178,14 @@ def _check_pairing(arms):
         starts = {seed: float(c["w1"][0]) for seed, c in by_seed.items()}
         laws.setdefault(record["config"]["law"], []).append(starts)
     for law, starts in laws.items():
+        claim = f"{labels.law(law)}: W1 at step 0 the same in all arms"
         first, *others = starts
         apart = [abs(other[seed] - first[seed]) for other in others for seed in other.keys() & first.keys()]
         if not apart:
-            yield skipped(f"2-D, {law}: W1 at step 0, all arms", "no two arms share a seed")
+            yield skipped(Against.ITSELF, claim, "no two arms share a seed")
             continue
         worst = max(apart)
-        yield row(f"2-D, {law}: W1 at step 0, all arms", "0 difference", f"{worst:.1e}", f"{SAME}", worst <= SAME)
+        yield row(Against.ITSELF, claim, "0 difference", f"{worst:.1e}", f"{SAME}", worst <= SAME)
 
 
 def _first_and_last(folder, column):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from companion.common import labels
 from companion.common.readers import read_json, read_table, run_summary
 from companion.common.sentences import Sentence, order, part, wordings
 from companion.counterexample.verdicts import REACHED
@@ -12,7 +13,7 @@ from companion.images.verdicts import COLLAPSED
 from companion.persistence.arms import AdaptationConfig, GenerationConfig
 from companion.persistence.summary import curves
 from companion.persistence.verdicts import PERSISTENCE, SIGNIFICANCE, arm, least_p
-from companion.reader.report_text import arm_label, listed, several, sig
+from companion.reader.report_text import listed, several, sig
 from companion.scores.run_table import blur
 from companion.scores.verdicts import BEATEN, LONGER, is_plain, read_scores, seconds_by_setting
 from companion.shrinkage.verdicts import FEW_TIES, solver_numbers
@@ -170,7 +171,8 @@ def planar(inputs):
     ends = {name: w1 for name, w1 in planar_ends(inputs).items() if runs[name]["config"]["law"] == law}
     best, worst = min(ends, key=ends.get), max(ends, key=ends.get)
     numbers = {"lowest": round(ends[best], 3), "highest": round(ends[worst], 3)}
-    texts = {"best": arm_label(runs[best]["config"]), "worst": arm_label(runs[worst]["config"])}
+    names = dict(zip(runs, labels.arms([run["config"] for run in runs.values()]), strict=True))
+    texts = {"best": names[best], "worst": names[worst]}
     texts |= {name: f"{w1:.3f}" for name, w1 in numbers.items()}
     yield Sentence("planar.ends", order(*numbers.values()), numbers, texts)
 

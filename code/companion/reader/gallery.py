@@ -18,7 +18,7 @@ from companion.common.files import replacing
 from companion.common.readers import at_papers_scale, read_json, read_table
 from companion.reader.claims_map import function_file
 from companion.reader.standing import STANDINGS
-from companion.reader.summary import duration
+from companion.reader.summary import by_group, duration
 
 PAPERS = {
     "Paper A": "On the Existence of Optimal Transport Gradient for Learning Generative Models (Houdard, Leclaire, "
@@ -59,6 +59,7 @@ def gallery(inputs, order, output):
         claims=[claim_view(entry) for entry in claims],
         claim_counts=counts([entry["standing"] for entry in claims], STANDINGS),
         rows=sorted(map(row_view, rows), key=lambda row: list(ROW_VERDICTS.values()).index(row["verdict"])),
+        row_groups=by_group(rows),
         row_counts=counts([row_view(row)["verdict"] for row in rows], reversed(ROW_VERDICTS.values())),
         graph=picture(inputs["graph"]),
         times=rule_times(record["rules"]),

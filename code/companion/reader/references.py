@@ -7,6 +7,7 @@ writes the tables of README.md and docs/ anew.
 from companion.common.job import job
 
 import math
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,11 @@ def ranges(run_root, config_of):
     return result
 
 
+def today():
+    """The day, which rows that use the ranges tell."""
+    return date.today().isoformat()
+
+
 def planar_ranges(table_path):
     """Range of W1 at the end of every arm of the 2-D experiment: mean +- the larger of 5 standard deviations and 30%.
 
@@ -71,6 +77,7 @@ def update_planar(table_path, run_record, preset, reference_dir):
     """Write planar-{preset}.json."""
     record = read_json(run_record)
     reference = {
+        "kept_on": today(),
         "made_on": {key: record[key] for key in ("device", "threads", "versions", "git_commit", "seeds")},
         "config": {key: record["config"][key] for key in PLANAR_SETTINGS},
         "ranges": planar_ranges(table_path),
@@ -99,7 +106,7 @@ def score_ranges(table_path):
 def update_scores(table_path, dataset_path, preset, reference_dir):
     """Write scores-{preset}-{data set}.json."""
     dataset = read_json(dataset_path)
-    reference = {"data_sha256": dataset["sha256"], "ranges": score_ranges(table_path)}
+    reference = {"kept_on": today(), "data_sha256": dataset["sha256"], "ranges": score_ranges(table_path)}
     write_json(Path(reference_dir) / f"scores-{preset}-{dataset['name']}.json", reference)
 
 
@@ -110,6 +117,7 @@ def update(run_records, dataset_path, figures, preset, reference_dir):
     config = {key: value for key, value in record["config"].items() if key not in PER_RUN}
     folder = Path(reference_dir)
     reference = {
+        "kept_on": today(),
         "made_on": {key: record[key] for key in ("device", "threads", "versions", "git_commit")},
         "data_sha256": dataset["sha256"],
         "config": config,

@@ -15,7 +15,7 @@ from companion.reader.comparisons import sentences
 from companion.reader.report_scores import scores
 from companion.reader.report_text import sentence, sig, signs, whole
 from companion.reader.standing import STANDINGS
-from companion.reader.summary import count, duration
+from companion.reader.summary import by_group, count, duration
 
 LONG = 0.05  # of the whole time: rules below it are told together
 
@@ -27,7 +27,7 @@ def collect(inputs, settings, output, sentences_path):
         inputs: paths by name: claims, verification, provenance, figure1, steps, chart, slopes, shrinkage, crosscheck,
             train, scores, classifier, planar, spectrum, cost, stability; and lists of them: runs, judged and
             planar_records (run.json), adaptation and generation (log.csv).
-        settings: of Figure 1: lam, step, iterations, ...
+        settings: of Figure 1: lam, step, ...
         output: written.
         sentences_path: written: every sentence that compares, beside its numbers.
 
@@ -42,7 +42,7 @@ def collect(inputs, settings, output, sentences_path):
     sections = {
         "sentences": {one.key: one.text for one in told},
         "counterexample": results.counterexample(*tables)
-        | {"settings": {key: sig(value) for key, value in settings.items()}},
+        | {"settings": {key: sig(settings[key]) for key in ("lam", "step")}},
         "crosscheck": results.crosscheck(inputs["crosscheck"]),
         "images": results.images(inputs["runs"], inputs["train"]),
         "scores": scores(inputs["scores"], inputs["classifier"]),
@@ -158,7 +158,7 @@ def stated(standings):
 def verification(rows):
     """Count the rows of the verification, and tell of those that did not pass."""
     notable = [_not_passed(row) for row in rows if row["verdict"] != "pass"]
-    return {"count": count(rows), "notable": notable, "rows": whole(len(rows))}
+    return {"count": count(rows), "notable": notable, "rows": whole(len(rows)), "groups": by_group(rows)}
 
 
 def _not_passed(row):

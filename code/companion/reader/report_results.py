@@ -5,24 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
+from companion.common import labels
 from companion.common.readers import data_spread, read_json, read_table, run_summary
 from companion.counterexample.verdicts import NEAR, REACHED, TAIL
 from companion.persistence.arms import PlanarConfig
 from companion.persistence.summary import LEVELS, curves
 from companion.persistence.verdicts import PERSISTENCE, SIGNIFICANCE
-from companion.reader.report_text import arm_label, listed, several, sig, spread, whole
+from companion.reader.report_text import listed, several, sig, spread, whole
 
 THETA_STAR = (0, 0.5)
 SOLVERS = {"exact": "exact ψ*", "averaged": "{} averaged steps", "default": "{} default steps"}
-QUANTITIES = {  # what crosscheck/table.csv compares
-    "emd_dual": "potential, as a dual of the plain cost",
-    "lower_bound": "lower bound of the plain cost",
-    "potential": "potential, up to a constant",
-    "plan": "transport plan",
-    "value": "optimal value",
-    "stochastic": "value, stochastic solver",
-    "semidiscrete": "value, estimated on fresh points",
-}
 
 
 # --- Paper A ----------------------------------------------------------------------------------------------------------
@@ -49,6 +41,10 @@ def counterexample(figure1, steps, chart, slopes, shrinkage):
         "low": sig(min(cycle), 4),
         "high": sig(max(cycle), 4),
         "away": {name: sig(math.dist(points[-1], THETA_STAR), 2) for name, points in panels.items()},
+        "digitised": {
+            name: sig(max(map(math.dist, panels[run], panels[f"{name}_paper"])), 1)
+            for name, run in (("plain", "plain_ties"), ("entropic", "entropic"))
+        },
         "reached": sig(REACHED),
         "near": sig(NEAR),
         "tail": whole(TAIL),
@@ -94,7 +90,7 @@ def crosscheck(table):
 def _agreement(name, rows):
     worst = max(rows, key=lambda row: float(row["difference"]) / float(row["tolerance"]))
     return {
-        "quantity": QUANTITIES[name],
+        "quantity": labels.COMPARED[name],
         "agree": share([row["verdict"] == "pass" for row in rows]),
         "worst": sig(float(worst["difference"]), 2),
         "tolerance": sig(float(worst["tolerance"]), 1),
@@ -113,7 +109,7 @@ def images(records, train):
         "collapsed": sig(collapsed, 4),
         "rows": [
             {
-                "generator": run["config"]["generator"].upper(),
+                "generator": labels.GENERATORS[run["config"]["generator"]],
                 "lam": sig(run["config"]["lam"]),
                 "value": sig(run["value"], 4),
                 "atoms": sig(run["effective_atoms"], 4),
@@ -132,10 +128,10 @@ def planar(table, records):
     """Settings of the experiment in the plane, and a row per arm."""
     runs = {record["name"]: record for record in map(read_json, records)}
     first = next(iter(runs.values()))
-    laws = {run["config"]["law"] for run in runs.values()}
+    names = dict(zip(runs, labels.arms([run["config"] for run in runs.values()]), strict=True))
     rows = read_table(table)
     return {
-        "law": first["config"]["law"],
+        "law": labels.law(first["config"]["law"]),
         "settings": {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size", "critic_steps")},
         "authors": {key: whole(getattr(PlanarConfig(), key)) for key in ("outer_steps", "batch_size")},
         "dt": sig(first["config"]["dt"]),
@@ -144,15 +140,14 @@ def planar(table, records):
         "persistence": str(PERSISTENCE),
         "levels": [sig(level) for level in LEVELS],
         "significance": sig(SIGNIFICANCE),
-        "rows": [_planar_row(row, runs[row["arm"]]["config"], len(laws) > 1) for row in rows],
+        "rows": [_planar_row(row, names[row["arm"]]) for row in rows],
     }
 
 
-def _planar_row(row, config, several_laws):
+def _planar_row(row, name):
     mean, std = float(row["w1_mean"]), float(row["w1_std"])
-    penalty = f", {config['penalty']}" if config["penalty"] != "lp" else ""
     return {
-        "arm": arm_label(config) + penalty + (f", {config['law']}" if several_laws else ""),
+        "arm": name,
         "w1": f"{mean:.3f}" + ("" if math.isnan(std) else f" ± {std:.3f}"),
         "steps": [sig(float(row[f"steps_to_{level:g}"])) for level in LEVELS],
         "cosine": f"{float(row['cosine']):.2f}".replace("-", "−"),
@@ -165,15 +160,16 @@ def adaptation(logs):
     first = next(iter(records.values()))
     reason = next((record["not_run"] for record in records.values() if record["not_run"]), "")
     settings = {key: whole(first["config"][key]) for key in ("outer_steps", "batch_size")}
-    rows = [] if reason else [_adapted(path, record) for path, record in records.items()]
+    names = labels.arms([record["config"] for record in records.values()])
+    told = zip(records.items(), names, strict=True)
+    rows = [] if reason else [_adapted(path, record, name) for (path, record), name in told]
     return {"not_run": reason, "seeds": several(len(first["seeds"]), "seed"), "settings": settings, "rows": rows}
 
 
-def _adapted(path, record):
+def _adapted(path, record, name):
     courses = [curve["accuracy"] for curve in curves(path).values()]
-    source, target = record["source"].upper(), record["target"].upper()
     return {
-        "arm": f"{source} to {target}, {arm_label(record['config'])}",
+        "arm": f"{labels.direction(record)}, {name}",
         "before": spread([course[0] for course in courses]),
         "end": spread([course[-1] for course in courses]),
         "best": spread([course.max() for course in courses]),
@@ -184,20 +180,21 @@ def generation(logs):
     """W1 and variety at the end of every arm, and the data's variety."""
     records = {path: read_json(Path(path).with_name("run.json")) for path in logs}
     first = next(iter(records.values()))
+    names = labels.arms([record["config"] for record in records.values()])
     with np.load(Path(logs[0]).with_name("samples.npz"), allow_pickle=False) as data:
         diversity = sig(float(data["diversity_data"]))
     return {
         "seeds": several(len(first["seeds"]), "seed"),
         "settings": {key: whole(first["config"][key]) for key in ("outer_steps", "n_train")},
         "diversity_data": diversity,
-        "rows": [_generated(path, record) for path, record in records.items()],
+        "rows": [_generated(path, record, name) for (path, record), name in zip(records.items(), names, strict=True)],
     }
 
 
-def _generated(path, record):
+def _generated(path, record, name):
     courses = curves(path).values()
     return {
-        "arm": arm_label(record["config"]),
+        "arm": name,
         "w1": spread([course["w1"][-1] for course in courses], 2),
         "variety": spread([course["diversity"][-1] for course in courses], 1),
         "seconds": whole(record["seconds"] / len(record["seeds"])),

@@ -3,7 +3,7 @@
 import math
 
 from companion.common.readers import read_json
-from companion.reader.report_text import several, sig, whole
+from companion.reader.report_text import several, whole
 from companion.scores.verdicts import read_scores
 
 
@@ -13,19 +13,11 @@ def scores(table, classifier):
     first = next(iter(lines.values()))
     columns = {"fid": 0, "recall": 2, "precision": 2, "sharpness": 2}
     rows = [
-        {"name": set_label(name, found)} | {key: interval(found, key, digits) for key, digits in columns.items()}
-        for name, found in lines.items()
+        {"name": found["label"]} | {key: interval(found, key, digits) for key, digits in columns.items()}
+        for found in lines.values()
     ]
     told = {"classifier": read_json(classifier)["judgement"], "rows": rows}
     return told | {"sets": several(round(first["sets"]), "set"), "images": whole(first["images"])}
-
-
-def set_label(name, row):
-    """Name a row of the table of scores: that of a control set, or generator, λ and what a variant changes."""
-    if not row["generator"]:
-        return name
-    changes = f", {row['changes']}" if row["changes"] else ""
-    return f"{row['generator'].upper()}, λ = {sig(row['lam'])}{changes}"
 
 
 def interval(scores_of_one, key, digits):

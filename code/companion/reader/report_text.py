@@ -5,16 +5,6 @@ import re
 
 import numpy as np
 
-METHODS = {
-    "w1fe": "W1-FE",
-    "w1fe-ab2": "W1-FE, Adams-Bashforth",
-    "wgan": "WGAN",
-    "wgan-stale": "WGAN, naive",
-    "w1fe-psi": "W1-FE, stochastic ψ",
-    "w2fe-psi": "W2-FE, stochastic ψ",
-    "w1fe-exact": "W1-FE, exact ψ",
-    "w2fe-exact": "W2-FE, exact ψ",
-}
 SIGNS = {  # the code's names of symbols, where no letter stands beside them, and the papers'
     r"(?<![A-Za-z])lam(?![A-Za-z])": "λ",
     r"(?<![A-Za-z])psi(?![A-Za-z])": "ψ",
@@ -73,13 +63,3 @@ def sentence(text):
 def several(count, name):
     """Write a number of things: 1 seed, 2 seeds."""
     return f"{count:,} {name}{'' if count == 1 else 's'}"
-
-
-def arm_label(config):
-    """Name an arm of paper B for a reader; dt, the rate and the penalty only where they are not the usual ones."""
-    if config["method"] == "ot":
-        return f"Algorithm 1, λ = {sig(config['lam'])}"
-    parts = [METHODS[config["method"]], f"K = {config['persistence']}"]
-    parts += [f"dt = {sig(config['dt'])}"] if config["dt"] != 1 else []
-    parts += [f"{sig(config['lr_factor'])} × rate"] if config.get("lr_factor", 1) != 1 else []
-    return ", ".join(parts)

@@ -17,9 +17,13 @@ WIDTH, NAMES = 110, 18
 
 
 def table(rows):
-    """Lines of the verification table."""
+    """Lines of the verification table, by what rows are compared with."""
     width = max((len(row["claim"]) for row in rows), default=0)
+    group = None
     for row in rows:
+        if row["compared_with"] != group:
+            group = row["compared_with"]
+            yield f"  with {group}"
         verdict, _, reason = row["verdict"].partition(": ")
         found = reason or f"expected {row['expected']}, measured {row['measured']} (tolerance {row['tolerance']})"
         yield f"  {MARKS[verdict]}  {row['claim']:<{width}}  {found}"
@@ -30,6 +34,18 @@ def count(rows):
     failed = sum(row["verdict"] == "fail" for row in rows)
     skipped = sum(row["verdict"].startswith("skipped") for row in rows)
     return f"{len(rows) - failed - skipped} passed, {failed} failed, {skipped} skipped"
+
+
+def by_group(rows):
+    """Text: of the rows that are compared with each thing, how many passed and how many were skipped."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["compared_with"], []).append(row["verdict"].partition(":")[0])
+    return ", ".join(
+        f"{found.count('pass')} of {len(found)} with {name}"
+        + (f" ({found.count('skipped')} skipped)" if "skipped" in found else "")
+        for name, found in groups.items()
+    )
 
 
 def header(provenance):
@@ -101,14 +117,15 @@ def claim_lines(claims):
 
 def full(rows):
     """Text of `verify`: every row."""
-    return "\n".join(["", "Verification", *table(rows), "", count(rows), ""])
+    return "\n".join(["", "Verification", *table(rows), "", count(rows), *entry("", by_group(rows)), ""])
 
 
 def short(rows, claims, provenance, products):
     """Text of `all`: what a person wants to know first, and every row that did not pass."""
     notable = [row for row in rows if row["verdict"] != "pass"]
     lines = ["", *header(provenance), "", "Open", *places(products, provenance["figures"]), "", *claim_lines(claims)]
-    lines += ["", f"Verification: {count(rows)} (every row: snakemake verify)", *table(notable), ""]
+    lines += ["", f"Verification: {count(rows)} (every row: snakemake verify)", *entry("passed", by_group(rows))]
+    lines += [*table(notable), ""]
     return "\n".join(lines)
 
 

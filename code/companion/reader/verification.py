@@ -1,7 +1,8 @@
 """Verification: is this reproduction what it should be?
 
-Every study compares what a run produced with closed forms, with POT and with reference ranges, in its verdicts.py. A
-row passes, fails or is skipped with a reason. (Whether the paper's sentences hold is asked in claims.py.)
+Every study compares what a run produced with the paper's figure, with closed forms, with POT, with earlier runs of ours
+and with more, in its verdicts.py; each row says with what. It passes, fails or is skipped with a reason. (Whether the
+paper's sentences hold is asked in claims.py.)
 """
 
 from companion.common.job import job
@@ -9,7 +10,7 @@ from companion.common.job import job
 from dataclasses import asdict
 from pathlib import Path
 
-from companion.common.checks import row
+from companion.common.checks import Against, row
 from companion.common.files import replacing, write_json
 from companion.common.readers import read_json, sha256
 from companion.counterexample import verdicts as counterexample
@@ -18,6 +19,7 @@ from companion.images import verdicts as images
 from companion.persistence import verdicts as persistence
 from companion.reader.claims_map import markdown as claims_table
 from companion.reader.claims_map import outcomes
+from companion.reader.summary import by_group, count
 from companion.scores import verdicts as scores
 
 STUDIES = (counterexample, crosscheck, images, persistence, scores)
@@ -33,6 +35,7 @@ def check_figures(figures):
         digest = "tables-sha256:" + ",".join(sha256(table) for table in tables)
         stale = [Path(file).name for file in files if digest.encode() not in Path(file).read_bytes()]
         yield row(
+            Against.HASH,
             f"figures/{name}.*: drawn from the tables that are there",
             "matching hashes",
             f"not matching: {', '.join(stale)}" if stale else "matching" if files and tables else "nothing to compare",
@@ -47,13 +50,17 @@ def check_equations(junit_path):
     failed = sorted({name for name, results in found.items() if False in results})
     passed = sum(result is True for results in found.values() for result in results)
     measured = f"{passed} passed, failed: {', '.join(failed) or 'none'}"
-    yield row("equation tests", "none fails", measured, "each test's own", passed > 0 and not failed)
+    good = passed > 0 and not failed
+    yield row(Against.CLOSED_FORM, "equation tests", "none fails", measured, "each test's own", good)
 
 
 def markdown(rows, claims, title):
-    """Render both tables."""
-    lines = [f"# Verification: {title}", "", "| claim | expected | measured | tolerance | verdict |", "|" + "---|" * 5]
-    lines += ["| " + " | ".join(asdict(r).values()) + " |" for r in rows]
+    """Render both tables; what rows are compared with is told first."""
+    found = [asdict(r) for r in rows]
+    heads = [name.replace("_", " ") for name in found[0]]
+    lines = [f"# Verification: {title}", "", f"{count(found)}: {by_group(found)}.", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(r.values()) + " |" for r in found]
     return "\n".join(lines) + "\n\n# Claims\n\n" + claims_table(claims, up="../")
 
 
@@ -69,6 +76,7 @@ def verify(inputs, figures, references, preset, outputs):
     """
     rows = [found for study in STUDIES for found in study.checks(inputs, preset, references)]
     rows += [*check_equations(inputs["equations"]), *check_figures(figures)]
+    rows.sort(key=lambda r: list(Against).index(r.compared_with))
     write_json(Path(outputs["table"]), [asdict(r) for r in rows])
     title = f"preset {preset}, data {read_json(inputs['dataset'])['label']}"
     with replacing(Path(outputs["markdown"])) as stream:

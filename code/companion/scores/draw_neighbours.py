@@ -7,7 +7,7 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.common import style
+from companion.common import labels, style
 
 LOOK = {"gap": 0.15, "cmap": "gray_r", "vmin": 0, "vmax": 1}
 FEW = 8  # panels up to which there are two in a row, else three
@@ -27,7 +27,7 @@ def draw_neighbours(runs, paths, outputs, stamp_text):
     fig, axes = panels(len(runs) + 1, 2, pictures[0]["samples"])
     draw_pairs(axes[0], pictures[0], "held_out", "Held out, for comparison")
     for axis, run, found in zip(axes[1:], runs.values(), pictures, strict=True):
-        draw_pairs(axis, found, "samples", name(run))
+        draw_pairs(axis, found, "samples", labels.generated(run))
     style.stamp(fig, f"below each image the nearest training image, and how far it is (Euclidean). {stamp_text}")
     style.save(fig, outputs, paths)
 
@@ -48,7 +48,7 @@ def draw_interpolation(runs, paths, outputs, stamp_text):
     fig, axes = panels(len(runs), len(ways[0]), ways[0][0])
     for axis, run, rows in zip(axes, runs.values(), ways, strict=True):
         style.draw_image_rows(axis, list(rows), [""] * len(rows), **LOOK)
-        write_title(axis, name(run))
+        write_title(axis, labels.generated(run))
     style.stamp(fig, f"on straight lines between pairs of latents, the same pairs in every panel. {stamp_text}")
     style.save(fig, outputs, paths)
 
@@ -69,11 +69,6 @@ def write_title(axis, text):
     """Write a title over a panel, in as many lines as it needs."""
     columns = axis.get_subplotspec().get_gridspec().ncols
     axis.set_title(textwrap.fill(text, LETTERS[columns]), fontsize=7, loc="left", pad=2)
-
-
-def name(run):
-    """Generator and what sets the run apart."""
-    return f"{run['generator'].upper()}, {style.run_label(run)}"
 
 
 if "snakemake" in globals():

@@ -7,7 +7,7 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 
-from companion.common import style
+from companion.common import labels, style
 from companion.common.readers import read_json
 from companion.scores.verdicts import read_scores
 
@@ -181,10 +181,10 @@ def set_texts(axes, score, classifier, known):
 
 def legend(lines, variants):
     """One handle per generator, control and variant."""
-    entries = [(f"Algorithm 1, {name.upper()}", look_of(name)) for name in lines]
+    entries = [(f"Algorithm 1, {labels.GENERATORS[name]}", look_of(name)) for name in lines]
     for text, dashes, marker in CONTROLS.values():
         entries.append((text, {"color": GREY, "linestyle": dashes, "linewidth": 0.9, "marker": marker}))
-    named = [textwrap.fill(style.run_label(row), NAME) for row in variants]
+    named = [textwrap.fill(labels.run(row), NAME) for row in variants]
     entries += zip(named, looks(len(variants)), strict=True)
     return [plt.Line2D([], [], label=text, **look) for text, look in entries]
 
@@ -211,7 +211,7 @@ def draw_strip(axis, generator, picture, middles, names):
     """Draw the samples of one generator, the same latents for every lam."""
     axis.imshow(picture, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     axis.set_xticks(middles, names, fontsize=6.5)
-    axis.set_yticks([len(picture) / 2], [generator.upper()])
+    axis.set_yticks([len(picture) / 2], [labels.GENERATORS[generator]])
     axis.tick_params(length=0, pad=2)
     axis.spines[:].set_visible(False)
 

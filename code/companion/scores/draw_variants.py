@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from companion.common import style
+from companion.common import labels, style
 from companion.common.readers import read_json, read_table
 from companion.scores.verdicts import BEATEN, read_scores
 
@@ -79,7 +79,7 @@ def interval(times):
 def names(rows):
     """Names of the rows, with the generator where there are several."""
     several = len({row["generator"] for row in rows}) > 1
-    texts = [f"{row['generator'].upper()}, " * several + style.run_label(row) for row in rows]
+    texts = [f"{labels.GENERATORS[row['generator']]}, " * several + labels.run(row) for row in rows]
     return [textwrap.fill(text, WIDTH, break_on_hyphens=False) for text in texts]
 
 

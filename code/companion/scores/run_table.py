@@ -5,10 +5,12 @@ from companion.common.job import job
 import math
 from pathlib import Path
 
+from companion.common import labels
 from companion.common.files import replacing, write_csv
 from companion.common.readers import read_json
 from companion.common.sentences import Sentence, order
 from companion.common.statistics import Interval, interval
+from companion.images.verdicts import told as told_of
 from companion.scores.fixed import CONTROLS, DIVERGENCE_LAM
 
 # the tables to read: title, then score: (heading, format)
@@ -45,10 +47,10 @@ ALONE = ("semidual_gap",)  # a bound, written without its spread
 NOTES = (
     "Mean ± half-width of the 95% interval (Student t): over training seeds where there are several, else over the"
     " sample sets of one generator. All sets are of one size, since most scores depend on it: read a run beside the row"
-    " real, which is what perfect samples would get. Sharpness and diversity are relative to held-out images. Nearer to"
-    " training images: 0.5 without memorisation, 1 for copies; the ratio is 1, or 0; both say little of samples that"
-    " are all alike. The control rows have λ = 0. The marginal error is that of the log's samples: at λ = 0 it is at"
-    " least 2 (1 - samples / atoms)."
+    " of real images, which is what perfect samples would get. Sharpness and diversity are relative to held-out images."
+    " Nearer to training images: 0.5 without memorisation, 1 for copies; the ratio is 1, or 0; both say little of"
+    " samples that are all alike. The control rows have λ = 0. The marginal error is that of the log's samples: at λ ="
+    " 0 it is at least 2 (1 - samples / atoms)."
 )
 
 
@@ -60,13 +62,13 @@ def table(run_paths, controls_path, classifier_path, title, csv_path, markdown_p
         controls_path: JSON of the control sets.
         classifier_path: JSON record of the classifier.
         title: preset and data.
-        csv_path: written; a score is nan where it was not computed; last, a run's generator and a variant's changes.
+        csv_path: written; a score is nan where it was not computed; last, label, generator and a variant's changes.
         markdown_path: written.
     """
     controls = read_json(controls_path)
     rows = [*control_rows(controls), *run_rows([read_json(path) for path in run_paths], controls["floors"])]
     header = ["name", "lam", "seeds", "sets", "images"]
-    told, spread = ["generator", "changes"], [column for score in SCORES for column in (score, f"{score}_pm")]
+    told, spread = ["label", "generator", "changes"], [column for score in SCORES for column in (score, f"{score}_pm")]
     flat = [
         [row[key] for key in header]
         + [number for score in SCORES for number in numbers(row["scores"][score])]
@@ -83,7 +85,7 @@ def control_rows(controls):
     found = {name: controls["controls"][name] for name in CONTROLS if name in controls["controls"]}
     return [
         {"name": name, "lam": 0.0, "seeds": 1, "sets": len(sets), "images": controls["size"]}
-        | {"scores": intervals([sets]), "generator": "", "changes": ""}
+        | {"scores": intervals([sets]), "label": labels.SETS[name], "generator": "", "changes": ""}
         for name, sets in found.items()
     ]
 
@@ -103,7 +105,7 @@ def grouped(runs):
 
 def setting_row(name, runs, floors):
     """Row of the runs of one setting."""
-    lam = runs[0]["config"]["lam"]
+    lam, told = runs[0]["config"]["lam"], told_of(runs[0]["config"])
     real = [{"semidual_real": score["semidual"]} for score in floors[f"{lam:g}"]]
     ends = intervals([[run["training"]] for run in runs])
     return {
@@ -112,8 +114,9 @@ def setting_row(name, runs, floors):
         "seeds": len(runs),
         "sets": len(runs[0]["sets"]),
         "images": runs[0]["size"],
-        "generator": runs[0]["config"]["generator"],
-        "changes": ", ".join(runs[0]["changes"]),
+        "label": labels.generated(told),
+        "generator": told["generator"],
+        "changes": labels.run({"lam": lam, "changes": told["changes"]}) if told["changes"] else "",
         "scores": intervals([run["sets"] for run in runs])
         | {key: ends[key] for key in ("marginal_error", "effective_atoms")}
         | {"semidual_real": intervals([real])["semidual_real"]},
@@ -145,7 +148,7 @@ def markdown(rows, classifier, title):
     for heading, scores in BLOCKS.items():
         heads = ["samples", *(label for label, _ in scores.values())]
         lines += [f"## {heading}", "", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-        lines += ["| " + " | ".join([row["name"], *(cell(row, score) for score in scores)]) + " |" for row in rows]
+        lines += ["| " + " | ".join([row["label"], *(cell(row, score) for score in scores)]) + " |" for row in rows]
         lines.append("")
     return "\n".join(lines)
 

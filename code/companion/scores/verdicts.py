@@ -6,19 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from companion.common.checks import LEAST_LAMS, LEAST_SEEDS, TOO_FEW, in_range, kept_for, rises, row, skipped
+from companion.common import labels
+from companion.common.checks import (
+    LEAST_LAMS,
+    LEAST_SEEDS,
+    TOO_FEW,
+    Against,
+    in_range,
+    kept_for,
+    kept_range,
+    rises,
+    row,
+    skipped,
+)
 from companion.common.readers import read_json, read_table
 
 LEAST_ACCURACY = {"mnist": 0.99, "digits": 0.95}  # of the classifier on held-out images
 LARGEST_GAP = 0.01  # certified, of OT_c^lam to held-out images
 LONGER = 0.05  # share by which a variant may take longer than the best fixed lam
-SCORE_NAMES = {"fid": "Fréchet distance", "recall": "recall"}
-TEXTS = ("name", "generator", "changes")  # columns of the table that hold no numbers
+TEXTS = ("name", "label", "generator", "changes")  # columns of the table that hold no numbers
 BEATEN = 0.6  # share of the best fixed lam's Fréchet distance that a variant is to reach
 
 
 def read_scores(path) -> dict[str, dict[str, Any]]:
-    """Rows of the table by name, numbers as floats, and as texts a run's generator and what a variant changes."""
+    """Rows of the table by name, numbers as floats, and as texts its label, generator, what is changed."""
     return {
         line["name"]: {key: value if key in TEXTS else float(value) for key, value in line.items() if key != "name"}
         for line in read_table(path)
@@ -29,14 +40,15 @@ def checks(inputs, preset, references):
     """Check the classifier, and that every score tells the control sets apart as it must."""
     scores, (record, dataset) = read_scores(inputs["scores"]), (read_json(inputs[k]) for k in ("classifier", "dataset"))
     if record["status"] != "trained":
-        yield skipped("scores in a classifier's features", record["judgement"])
+        yield skipped(Against.CONTROL, "scores in a classifier's features", record["judgement"])
     elif preset == "smoke":
-        yield skipped("scores of samples", "the smoke preset trains none", "a trained classifier")
+        yield skipped(Against.CONTROL, "scores of samples", "the smoke preset trains none", "a trained classifier")
         return
     else:
         least = LEAST_ACCURACY.get(dataset["name"], 0.0)
         passed = record["accuracy"] >= least
-        yield row("classifier: accuracy on held-out images", f">= {least}", f"{record['accuracy']:.4f}", "-", passed)
+        claim = "classifier: accuracy on held-out images"
+        yield row(Against.LEVEL, claim, f">= {least}", f"{record['accuracy']:.3f}", "-", passed)
         yield from _check_features(scores)
     yield from _check_pixels(scores)
     if dataset["name"] == "mnist":  # of 8 x 8 pixels a blur over 3 x 3 leaves too little
@@ -49,14 +61,15 @@ def _check_ranges(scores, path, dataset):
     """Scores of the runs against the ranges kept for this preset and data set."""
     reference, why = kept_for(path, dataset)
     if why:
-        yield skipped("scores in their ranges", why)
+        yield skipped(Against.EARLIER, "scores in their ranges", why)
         return
     known = {name: kept for name, kept in reference["ranges"].items() if name in scores}
     if not known:
-        yield skipped("scores in their ranges", "no range for any of these runs")
+        yield skipped(Against.EARLIER, "scores in their ranges", "no range for any of these runs")
     for name, kept in known.items():
-        for key, span in kept.items():
-            yield in_range(f"{name}: {SCORE_NAMES[key]}", scores[name][key], *span)
+        for key, (low, high) in kept.items():
+            claim = f"{scores[name]['label']}: {labels.QUANTITIES[key]}"
+            yield in_range(claim, [scores[name][key]], low, high, kept_range(path, reference))
 
 
 def _check_features(scores):
@@ -77,11 +90,12 @@ def _check_pixels(scores):
     gaps = [found["semidual_gap"] for found in scores.values() if not math.isnan(found["semidual_gap"])]
     worst = max(gaps, default=math.nan)  # none: not certified, and a failure
     passed = worst <= LARGEST_GAP + 1e-9
-    yield row("OT_c^lam to held-out images: certified gap", f"<= {LARGEST_GAP:.0%}", f"{worst:.2%}", "-", passed)
+    claim = "OT_c^λ to held-out images: certified gap"
+    yield row(Against.LEVEL, claim, f"<= {LARGEST_GAP:.0%}", f"{worst:.2%}", "-", passed)
 
 
 def _below(claim, low, high):
-    return row(claim, "smaller < larger", f"{low:.4g} < {high:.4g}", "-", low < high)
+    return row(Against.CONTROL, claim, "smaller < larger", f"{low:.3g} < {high:.3g}", "-", low < high)
 
 
 def claims(inputs, preset):
@@ -114,7 +128,7 @@ def _fidelity(plain, known):
     """Of the MLP's lam in order: is each Fréchet distance below that of the next, beyond their intervals?"""
     chosen = sorted((found for found in plain.values() if found["generator"] == "mlp"), key=lambda f: f["lam"])
     evidence = "Fréchet distance " + ", ".join(
-        f"{found['fid']:.0f} ± {found['fid_pm']:.0f} (lam {found['lam']:g})" for found in chosen
+        f"{found['fid']:.0f} ± {found['fid_pm']:.0f} (λ = {found['lam']:g})" for found in chosen
     )
     seeds = min((found["seeds"] for found in chosen), default=0)
     evidence += f"; training seeds: {seeds:.0f}"
@@ -131,7 +145,7 @@ def _beyond(plain, scores, seconds, known):
     best = min(plain, key=lambda name: plain[name]["fid"])
     within = {name: found for name, found in variants.items() if seconds[name] <= (1 + LONGER) * seconds[best]}
     if not within:
-        return None, f"no variant trained within the {seconds[best]:.0f} s of {best}"
+        return None, f"no variant trained within the {seconds[best]:.0f} s of {plain[best]['label']}"
     verdicts = [_beats(found, plain[best]) for found in within.values()]
     first = min(within, key=lambda name: within[name]["fid"])
     pair = within[first], plain[best]
@@ -139,8 +153,8 @@ def _beyond(plain, scores, seconds, known):
     fids = " against ".join(f"{found['fid']:.1f} ± {found['fid_pm']:.1f}" for found in pair)
     recalls = " against ".join(f"{found['recall']:.2f} ± {found['recall_pm']:.2f}" for found in pair)
     evidence = (
-        f"{first} in {seconds[first]:.0f} s against the best fixed lam, {best}, in {seconds[best]:.0f} s:"
-        f" Fréchet distance {fids}: {ratio:.2f} ({low:.2f} to {high:.2f}); recall {recalls};"
+        f"{pair[0]['label']} in {seconds[first]:.0f} s against the best fixed λ, {pair[1]['label']},"
+        f" in {seconds[best]:.0f} s: Fréchet distance {fids}: {ratio:.2f} ({low:.2f} to {high:.2f}); recall {recalls};"
         f" training seeds: {min(found['seeds'] for found in pair):.0f}"
     )
     if True not in verdicts and min(found["seeds"] for found in (*within.values(), plain[best])) < LEAST_SEEDS:

@@ -27,26 +27,26 @@ def bound(rows):
         return TOO_FEW, "no bound was computed"
     kept = [run for run in runs if run[0] >= bounds[0, 0]]  # below the grid the bound is lower than at its end
     if not kept:
-        return TOO_FEW, f"no run with lam >= {bounds[0, 0]:.1g}, the grid's least" if runs else "no lam > 0 was run"
+        return TOO_FEW, f"no run with λ >= {bounds[0, 0]:.1g}, the grid's least" if runs else "no λ > 0 was run"
     limits = [float(np.interp(np.log(lam), np.log(bounds[0]), bounds[1])) for lam, _ in kept]
     told = [f"{lam:g}: {value:.3f} / {limit:.3f}" for (lam, value), limit in zip(kept, limits, strict=True)]
     reached = sum(value <= (1 + SLACK) * limit for (_, value), limit in zip(kept, limits, strict=True))
-    return all_or_some(reached, len(runs)), f"lam: value / bound: {', '.join(told)}"
+    return all_or_some(reached, len(runs)), f"λ: value / bound: {', '.join(told)}"
 
 
 def solver_error(arms):
-    """At lam = 0: do few samples tie, does one inner step do worst, and does the gradient at lam > 0 not do better?
+    """At λ = 0: do few samples tie, does one inner step do worst, and does the gradient at λ > 0 not do better?
 
     True if all three hold, beyond the noise; False if samples tie, or one of the other two lies as far on the other
     side.
     """
     found = solver_numbers(arms)
     if not found:
-        return TOO_FEW, "no two numbers of inner steps were run at lam = 0, or no lam > 0"
+        return TOO_FEW, "no two numbers of inner steps were run at λ = 0, or no λ > 0"
     contrary = found["ties"] >= FEW_TIES or max(found["worse"], found["helps"]) > found["noise"]
     evidence = (
-        f"lam = 0: W2 {found['few']:.3g} with the fewest inner steps, {found['many']:.3g} with the most, at least "
-        f"{-found['worse']:.2g} less with any more than the fewest; lam > 0, where there is a gradient: at most "
+        f"λ = 0: W2 {found['few']:.3g} with the fewest inner steps, {found['many']:.3g} with the most, at least "
+        f"{-found['worse']:.2g} less with any more than the fewest; λ > 0, where there is a gradient: at most "
         f"{found['helps']:.2g} less; averaging changes W2 by up to {found['noise']:.2g}; samples that tie: "
         f"{found['ties']:.2%}"
     )
@@ -96,11 +96,11 @@ def memorised(rows, thresholds):
     below = {key: share for key, share in best.items() if key[1] * NEAR <= thresholds[key[0]]}
     beyond = {key: share for key, share in best.items() if key[1] >= NEAR * thresholds[key[0]]}
     if not below or not beyond:
-        return {"A-memorise": (TOO_FEW, "no lam on both sides of the threshold was run")}
+        return {"A-memorise": (TOO_FEW, "no λ on both sides of the threshold was run")}
     holds = min(below.values()) >= COPYING and max(beyond.values()) <= FREE
     told = [
         f"n = {n}, threshold {threshold:.3f}: "
         + ", ".join(f"{lam:g} {share:.0%}" for (m, lam), share in sorted(best.items()) if m == n)
         for n, threshold in thresholds.items()
     ]
-    return {"A-memorise": (holds, "share of copies by lam: " + "; ".join(told))}
+    return {"A-memorise": (holds, "share of copies by λ: " + "; ".join(told))}
