@@ -2,6 +2,7 @@
 
 from companion.common.job import job
 
+import os
 from pathlib import Path
 
 from companion.common.files import write_json
@@ -17,23 +18,22 @@ from companion.shrinkage import verdicts as shrinkage
 STUDIES = (counterexample, images, scores, shrinkage, persistence)
 
 
-def claims(inputs, preset, cores, output):
+def claims(inputs, preset, output):
     """Write claims.json: every entry of paper/claims.yaml with its verdict, evidence and standing.
 
     Args:
         inputs: paths by name: map, tests, kept, times, dataset, and what the studies read.
         preset: its name.
-        cores: of this run.
         output: written.
     """
     measured = {key: found for study in STUDIES for key, found in study.claims(inputs, preset).items()}
     entries = judge(read_map(inputs["map"]), measured, outcomes(inputs["tests"]))
     kept, times = read_json(inputs["kept"]), read_json(inputs["times"])
     alike = f"{preset}-{read_json(inputs['dataset'])['name']}"
-    write_json(Path(output), stand(entries, kept, times.get(alike, times["laptop-digits"]), cores))
+    write_json(Path(output), stand(entries, kept, times.get(alike, times["laptop-digits"]), os.cpu_count()))
 
 
 if "snakemake" in globals():
     smk = globals()["snakemake"]
     with job(smk.rule, smk.log[0]):
-        claims(dict(smk.input.items()), smk.params.preset, smk.params.cores, smk.output[0])
+        claims(dict(smk.input.items()), smk.params.preset, smk.output[0])

@@ -88,7 +88,6 @@ rule claims:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
-        cores=workflow.cores or 1,
     message:
         "Judge the claims"
     script:
