@@ -94,7 +94,7 @@ def made_planar(folder, favour):
     config = {"law": "8gaussians", "method": "w1fe", "penalty": "lp", "dt": 1.0, "lr_factor": 1.0, "persistence": 1}
     config |= {"lam": 0, "outer_steps": 1500, "batch_size": 256, "critic_steps": 5}
     shared = {"seeds": list(range(8 if favour else 2)), "data": {"sampling_floor": 0.04615}}
-    end = {"w1_std": 0.0081, "cosine": -0.091, "steps_to_0.25": 475.0, "steps_to_0.2": math.inf}
+    end = {"fall": 0.001, "w1_std": 0.0081, "cosine": -0.091, "steps_to_0.25": 475.0, "steps_to_0.2": math.inf}
     rows, records = [], []
     for k, w1 in ((1, 0.1168), (5, 0.1 if favour else 0.25)):
         run = {"name": arm("w1fe", k), "config": config | {"persistence": k}}

@@ -21,7 +21,7 @@ SAID = {  # where every comparison comes out as the papers say, and where it com
     "images.collapse": ("collapses to the mean image, as predicted", "leaves 1 direction, .* 4.0% .*does not collapse"),
     "scores.w2": ("7.50 .* 5.25 .*does not reward blur here", "2.50 .* 5.25 .*rewards blur, and cannot judge"),
     "scores.fidelity": ("Fidelity falls", "Fidelity does not fall"),
-    "scores.solver": ("is not what limits λ = 0.*W2 7 for 9", "something else than the solver's error"),
+    "scores.solver": ("is not what limits λ = 0.*W2 7 for 9", "λ = 0 on images is refuted: W2 is 9 .* 9.5"),
     "scores.beyond": ("can be left behind", "No variant left"),
     "planar.power": ("8 seeds .*can decide", "2 seeds .*decide nothing"),
     "planar.better": ("nearer to the data", "further from the data"),
@@ -52,6 +52,19 @@ def test_the_list_holds_every_sentence_beside_its_numbers(tmp_path):
     assert rows[3]["numbers"] == "blurred = 7.5, real = 5.25, margin = 1"
     for row in rows:
         assert all((ROOT / path).exists() for path in row["where"].split(", ") if path.startswith("paper"))
+
+
+@pytest.mark.parametrize(("fall", "said"), [
+    (0.05, "K = 5 is nearest.*W1 still falls, by up to 0.050"),
+    (math.nan, "Too few looks were taken"),
+])  # fmt: skip
+def test_arms_that_still_fall_are_not_said_to_have_ended(tmp_path, fall, said):
+    inputs = made(tmp_path)
+    text = (tmp_path / "results/planar.csv").read_text(encoding="utf-8").replace(",0.001,", f",{fall},")
+    (tmp_path / "results/planar.csv").write_text(text, encoding="utf-8")
+    (_, ends) = comparisons.planar(inputs)
+    assert ends.agrees
+    assert re.search(said, ends.text)
 
 
 @pytest.mark.parametrize(("verdict", "favour"), [("confirmed", False), ("refuted", True)])

@@ -11,7 +11,7 @@ from companion.common.sentences import Sentence, order, part, wordings
 from companion.counterexample.verdicts import REACHED
 from companion.images.verdicts import COLLAPSED
 from companion.persistence.arms import AdaptationConfig, GenerationConfig
-from companion.persistence.summary import curves
+from companion.persistence.summary import FLAT, curves
 from companion.persistence.verdicts import PERSISTENCE, SIGNIFICANCE, arm, least_p
 from companion.reader.report_text import listed, several, sig
 from companion.scores.run_table import blur
@@ -170,11 +170,14 @@ def planar(inputs):
     law = first["config"]["law"]
     ends = {name: w1 for name, w1 in planar_ends(inputs).items() if runs[name]["config"]["law"] == law}
     best, worst = min(ends, key=ends.get), max(ends, key=ends.get)
-    numbers = {"lowest": round(ends[best], 3), "highest": round(ends[worst], 3)}
+    falls = [float(row["fall"]) for row in read_table(inputs["planar"]) if row["arm"] in ends]
+    fall = math.nan if any(map(math.isnan, falls)) else max(falls)
+    numbers = {"lowest": round(ends[best], 3), "highest": round(ends[worst], 3), "fall": fall, "rest": FLAT}
+    outcome = order(numbers["lowest"], numbers["highest"]) if fall <= FLAT else "falling" if fall > FLAT else "short"
     names = dict(zip(runs, labels.arms([run["config"] for run in runs.values()]), strict=True))
     texts = {"best": names[best], "worst": names[worst]}
-    texts |= {name: f"{w1:.3f}" for name, w1 in numbers.items()}
-    yield Sentence("planar.ends", order(*numbers.values()), numbers, texts)
+    texts |= {name: f"{numbers[name]:.3f}" for name in ("lowest", "highest", "fall")}
+    yield Sentence("planar.ends", outcome, numbers, texts)
 
 
 def last(logs, column, config):

@@ -12,6 +12,7 @@ from companion.data.mnist import MNIST_FILES
 from companion.reader.claims_map import markdown as claims_markdown
 from companion.reader.claims_map import read_map
 from companion.reader.report_text import signs
+from companion.reader.standing import minutes
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = "uv run snakemake --cores all"
@@ -99,20 +100,6 @@ def gpu_stages():
         parts[part] = parts.get(part, 0) + int(seconds)
     found = {f"gpu-seconds-{name}": f"{seconds} s" for name, seconds in stages.items()}
     return found | {"gpu-part-minutes": str(math.ceil(max(parts.values()) / 60))}
-
-
-def minutes(times, jobs):
-    """Minutes that jobs take on the cores they were measured on, if all are always busy; at least one.
-
-    Args:
-        times: an entry of times.json.
-        jobs: pattern of a job's name -> how many times as many of them there are.
-    """
-    factors = [
-        (value, next((factor for pattern, factor in jobs.items() if fnmatch(name, pattern)), 0))
-        for name, value in times["seconds"].items()
-    ]
-    return str(max(1, round(sum(value * factor for value, factor in factors) / times["cores"] / 60)))
 
 
 def span(times, jobs):

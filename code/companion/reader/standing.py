@@ -5,9 +5,10 @@ run. claims.yaml says of a claim that a default run may leave open what decides 
 `command` and its `jobs` (as in questions.yaml), or with `nothing`, which is the reason.
 """
 
+from fnmatch import fnmatch
+
 from companion.common.checks import TOO_FEW, UNTESTED
 from companion.reader.claims_map import LEFT_OPEN
-from companion.reader.docs_tables import minutes
 
 DECIDED = ("confirmed", "refuted")
 EARLIER = {verdict: f"{verdict} earlier" for verdict in DECIDED}
@@ -68,3 +69,17 @@ def _line(entry, standing, earlier, times, cores):
         took = minutes(times | {"cores": cores}, decide["jobs"])
         return f"{why}; snakemake --cores all {decide['command']} may, about {took} min on {cores} cores"
     return f"{why}: {decide['nothing']}"
+
+
+def minutes(times, jobs):
+    """Minutes that jobs take on the cores they were measured on, if all are always busy; at least one.
+
+    Args:
+        times: an entry of times.json.
+        jobs: pattern of a job's name -> how many times as many of them there are.
+    """
+    factors = [
+        (value, next((factor for pattern, factor in jobs.items() if fnmatch(name, pattern)), 0))
+        for name, value in times["seconds"].items()
+    ]
+    return str(max(1, round(sum(value * factor for value, factor in factors) / times["cores"] / 60)))
