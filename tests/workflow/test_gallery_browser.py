@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
+from companion.reader.standing import STANDINGS
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 NEEDED = ("playwright", "axe_playwright_python")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None] + ([] if CHROMIUM else ["a Chromium"])
@@ -61,9 +63,12 @@ def opened(browser, path):
 def test_every_picture_is_there_and_named(opened):
     with opened() as page:
         pictures = page.eval_on_selector_all("img", "all => all.map(i => [i.naturalWidth, i.alt, i.src.slice(0, 5)])")
-        figures = page.locator("article.entry").count()
+        figures = page.locator("article.entry:has(img)").count()
+        lines = page.locator("article.entry:not(:has(img))").all_text_contents()
     assert figures >= 11
     assert len(pictures) == figures + 1
+    assert len(lines) <= 1
+    assert all("not run" in line for line in lines)
     assert all(width > 100 and len(alt) > 10 and start == "data:" for width, alt, start in pictures)
 
 
@@ -123,10 +128,10 @@ def test_the_keyboard_reaches_everything(opened):
         assert {"NAV", "SUMMARY", "A"} <= set(stations[2:])
         page.locator("#paper-b summary").last.focus()
         verdicts = []
-        for _ in range(8):
+        for _ in range(4 + len(STANDINGS)):
             page.keyboard.press("Tab")
             verdicts.append(page.evaluate("document.activeElement.dataset.verdict"))
-        assert [v for v in verdicts if v is not None] == ["", "confirmed", "refuted", "undecided", "not tested"]
+        assert [v for v in verdicts if v is not None] == ["", *STANDINGS]
 
 
 def test_the_skip_link_passes_the_index(opened):
@@ -167,7 +172,7 @@ def test_claims_are_filtered_by_verdict(opened):
             shown = page.locator("table.claims tbody tr:visible").evaluate_all("all => all.map(r => r.dataset.verdict)")
             assert shown == [found for found in verdicts if verdict in ("", found)]
             assert page.locator('.filter button[aria-pressed="true"]').all_text_contents() == [button.text_content()]
-        assert {"confirmed", "undecided"} <= set(verdicts)
+        assert {"confirmed", "refuted earlier", "too few runs"} <= set(verdicts)
 
 
 def test_every_link_leads_somewhere_here(opened, path):

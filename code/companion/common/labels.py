@@ -68,7 +68,7 @@ def arm(config, *, several_laws=False, several_penalties=False):
     parts = [law(config["law"])] if several_laws else []
     parts.append(METHODS[method])
     parts.append(f"λ = {config['lam']:g}" if method == "ot" else f"K = {config['persistence']}")
-    parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 and method != "ot" else []
+    parts += [f"dt = {config['dt']:g}"] if config["dt"] != 1 and "fe" in method else []
     parts += [f"{config['lr_factor']:g} × rate"] if config.get("lr_factor", 1) != 1 else []
     parts += [PENALTIES[config["penalty"]]] if several_penalties and method in WITH_CRITIC else []
     return ", ".join(parts)

@@ -39,12 +39,8 @@ def load_arm(record, log, timing):
 
 
 def look(config):
-    """Colour, dashes and width: the method, K, and thin for a changed rate or dt."""
-    thin = (
-        config["lr_factor"] != 1
-        or (config["dt"] != 1 and config["method"] == "w1fe")
-        or config["method"].endswith("exact")
-    )
+    """Colour, dashes and width: the method, K, and thin for a changed rate."""
+    thin = config["lr_factor"] != 1 or config["method"].endswith("exact")
     return {
         "color": COLOURS[config["method"]],
         "linestyle": style.DASHES.get(config["persistence"], "-") if config["method"] != "ot" else "-",
