@@ -89,9 +89,25 @@ def test_each_recorded_loss_stands_beside_ours(tmp_path, tables):
     assert [(row["step"], row["equal"], row["why"]) for row in rows] == [
         ("1", "yes", ""),
         ("2", "no", "theirs has a network for psi, ours a vector"),
-        ("least", "no", "another seed, and theirs may leave out lam log m"),
+        ("least", "no", "fewer steps, another seed, and theirs may leave out lam log m"),
     ]
     assert float(rows[2]["difference"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_swing_of_psi_as_a_vector_is_that_of_its_own_rows(tmp_path):
+    ours, theirs = tmp_path / "ours.csv", tmp_path / "recorded.csv"
+    mine = [("10", 0.3), ("20", 0.1), ("500", 0.9)]
+    head = "run,atoms,lam,seed,step,value\n"
+    ours.write_text(head + "".join(f'"{run_recorded.VECTOR}",30,0,0,{step},{value}\n' for step, value in mine))
+    rows = [
+        f'"{run_recorded.VECTOR}",30,0,{step},{loss},0.004\n' for step, loss in (("10", 0.4), ("20", 0.1), ("500", 0.9))
+    ]
+    last = "mini-batches,7,0.025,1000,0.5,0.9\n"
+    theirs.write_text("run,atoms,lam,step,loss,error\n" + "".join(rows) + last)
+    run_recorded.compare(theirs, [ours], tmp_path / "table.csv")
+    swing = [row for row in read_table(tmp_path / "table.csv") if "of 10 to 200" in row["step"]]
+    found = [(row["atoms"], row["error"], row["theirs"], row["ours"], row["equal"]) for row in swing]
+    assert found == [("30", "0.004", "0.1", "0.1", "yes"), ("30", "0.004", "0.4", "0.3", "no")]
 
 
 def test_the_figure_has_rings_for_theirs(tmp_path, tables):

@@ -23,7 +23,7 @@ WHY = {  # run of the authors: why ours may differ
     VECTOR: "another seed",
     NETWORK: "theirs has a network for psi, ours a vector",
     NOTEBOOK: "another seed",
-    BATCHES: "another seed, and theirs may leave out lam log m",
+    BATCHES: "fewer steps, another seed, and theirs may leave out lam log m",
 }
 OF_ONE = "another untrained network: compare differences"
 
@@ -82,11 +82,11 @@ def compare(recorded_path, tables, path):
         theirs, error = float(row["loss"]), float(row["error"])
         rows.append(compared((run, atoms, lam, step), theirs, error, value))
         if run == VECTOR and 10 <= step <= 200:
-            swing.append((theirs, value))
+            swing.append((theirs, value, atoms, error))
     for name, end in (("least", min), ("greatest", max)):
         if swing:
-            theirs, value = (end(numbers) for numbers in zip(*swing, strict=True))
-            rows.append(compared((VECTOR, atoms, 0.0, f"{name} of 10 to 200"), theirs, error, value))
+            theirs, value, (atoms, *_), (error, *_) = map(list, zip(*swing, strict=True))
+            rows.append(compared((VECTOR, atoms, 0.0, f"{name} of 10 to 200"), end(theirs), error, end(value)))
     head = ("run", "atoms", "lam", "step", "theirs", "error", "ours", "difference", "equal", "why")
     write_csv(Path(path), head, rows)
 
