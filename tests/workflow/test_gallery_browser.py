@@ -68,7 +68,7 @@ def test_every_picture_is_there_and_named(opened):
     assert figures >= 11
     assert len(pictures) == figures + 1
     assert len(lines) <= 1
-    assert all("not run" in line for line in lines)
+    assert all("Not run: " in line for line in lines)
     assert all(width > 100 and len(alt) > 10 and start == "data:" for width, alt, start in pictures)
 
 

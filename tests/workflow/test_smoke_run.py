@@ -53,7 +53,7 @@ def test_paper_b_runs_and_says_what_was_not_run(finished):
     assert rows["8 Gaussians: W1 at step 0 the same in all arms"] == "pass"
     assert rows["domain adaptation"].startswith("skipped: not run: ")
     assert "not run" in (folder / "figures/adaptation.svg").read_text()
-    assert "| W1-FE, K = 5 |" in (folder / "results/planar/table.md").read_text()
+    assert "| W1-FE, K = 5, dt = 0.05 |" in (folder / "results/planar/table.md").read_text()
 
 
 def test_run_record_tells_how_it_was_made(finished):
