@@ -13,7 +13,7 @@ from torch import nn
 from trainings import CONFIG, Interrupted, same, until
 
 from companion.algorithms import training_state
-from companion.algorithms.algorithm1 import ascend_psi, descend_theta, sample_images, train
+from companion.algorithms.algorithm1 import _problem, ascend_psi, descend_theta, sample_images, train
 from companion.algorithms.networks import make_generator
 from companion.algorithms.problem import Problem
 from companion.algorithms.runs import RunError
@@ -75,6 +75,20 @@ def test_a_collapsed_generator_trains_no_further_and_stopped_there_ends_the_same
     assert_same(whole, again)
     monkeypatch.setattr(training_state, "ONE_POINT", 0.0)
     assert train(config, y, (8, 8), folder("c"), "d").log[-1]["step"] == 400
+
+
+@pytest.mark.parametrize(("lam", "beyond"), [(0.09, False), (0.1, True)])
+def test_a_point_is_left_again_below_twice_the_first_eigenvalue(lam, beyond, folder):
+    y = torch.from_numpy(load_digits().images.reshape(-1, 64)).float()
+    y = y / y.max()
+    critical = 2 * float(torch.linalg.eigvalsh(torch.cov(y.T, correction=0))[-1] / y.square().sum(1).mean())
+    assert 0.09 < critical < 0.1
+    problem = _problem(y, lam, None)
+    state = training_state.TrainingState.start(replace(CONFIG, lam=lam), problem, StepRule(), (8, 8), None, "d")
+    state.log = [{"value": 0.3, "variance": 1e-4}] * 3
+    assert state.collapsed(problem) is beyond
+    state.log = [{"value": 0.3, "variance": 0.1}] * 3
+    assert not state.collapsed(problem)
 
 
 @pytest.mark.parametrize("rule", ["scaled", "sinkhorn", "plain"])

@@ -175,7 +175,7 @@ def train(
     batches = config.batch_size, run.rng
     given = run.generator, problem, run.psi_state, run.optimizer, rule, config.inner_steps
     theta_steps = run.variant or algorithm1(*given, *batches)
-    for step in track(range(run.step + 1, 1 + (run.step if run.collapsed() else config.outer_steps))):
+    for step in track(range(run.step + 1, 1 + (run.step if run.collapsed(problem) else config.outer_steps))):
         with _named(step, run.step):
             run.psi_state, value = next(theta_steps)
         last = step == config.outer_steps
@@ -190,7 +190,7 @@ def train(
                 team.agree("the generator", torch.stack(sums).sum())
             run.log.append({"step": step} | _measure(run, problem, config))
             run.timing.append({"step": step, "seconds": time.perf_counter() - clock})
-            last = last or run.collapsed()
+            last = last or run.collapsed(problem)
         if kept:
             run.step, run.seconds = step, time.perf_counter() - clock
             state = run.saved(checkpoint_digest)

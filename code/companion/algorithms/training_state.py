@@ -78,15 +78,27 @@ class TrainingState:
         if self.variant:
             self.variant.load(saved["variant"])
 
-    def collapsed(self) -> bool:
-        """Whether over the last IN_A_ROW entries all samples were one point, and the value has come to rest."""
+    def collapsed(self, problem: Problem) -> bool:
+        """Whether over the last IN_A_ROW entries all samples were one point, and that is where theory says they stay.
+
+        Below the critical lam a generator may pass through such a point, and leave it again.
+        """
         last = self.log[-IN_A_ROW:]
         values = [row["value"] for row in last]
         return (
             len(last) == IN_A_ROW
             and max(values) - min(values) <= AT_REST * abs(values[-1])
             and all(row["variance"] <= ONE_POINT for row in last)
+            and self._beyond(problem)
         )
+
+    def _beyond(self, problem: Problem) -> bool:
+        """Whether lam is beyond twice the data's first eigenvalue; atoms in several processes are not asked."""
+        if self.target.size != self.target.n:
+            return False
+        y = self.target.y.double()
+        covariance = (y - y.mean(0)).mT @ (y - y.mean(0)) / len(y)
+        return problem.semidual.lam * problem.semidual.cost.scale > 2 * float(torch.linalg.eigvalsh(covariance)[-1])
 
     def check_finite(self, value: Tensor) -> None:
         """Raise FloatingPointError if the generator, or the loss, is not finite."""
