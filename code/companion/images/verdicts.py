@@ -29,9 +29,13 @@ SLACK = 0.02  # share by which a value may exceed that of the collapsed generato
 def claims(inputs, preset):
     """Judge A-collapse and A-smoothing."""
     runs, (variance, _) = _read(inputs)
-    critical = next(float(row["lam"]) for row in read_table(inputs["cost"]) if row["kind"] == "critical")
-    given = runs, variance, critical, preset
+    given = runs, variance, critical_lam(inputs["cost"]), preset
     return {"A-collapse": collapse(*given), "A-smoothing": smoothing(*given)}
+
+
+def critical_lam(cost):
+    """Twice the first eigenvalue of the data, in units of lam, as the table of costs has it."""
+    return next(float(row["lam"]) for row in read_table(cost) if row["kind"] == "critical")
 
 
 def checks(inputs, preset, references):

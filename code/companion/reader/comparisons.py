@@ -9,7 +9,7 @@ from companion.common import labels
 from companion.common.readers import read_json, read_table, run_summary
 from companion.common.sentences import Sentence, order, part, wordings
 from companion.counterexample.verdicts import REACHED
-from companion.images.verdicts import COLLAPSED
+from companion.images.verdicts import COLLAPSED, critical_lam
 from companion.persistence.arms import AdaptationConfig, GenerationConfig
 from companion.persistence.summary import FLAT, curves
 from companion.persistence.verdicts import PERSISTENCE, SIGNIFICANCE, arm, least_p
@@ -66,7 +66,7 @@ def algorithm1(table):
 
 def smoothing(records, cost):
     """Along lam up to the critical one, of every generator's mean over seeds: where atoms rise and diversity falls."""
-    groups, threshold = {}, critical(cost)
+    groups, threshold = {}, critical_lam(cost)
     for run in (run_summary(Path(path).parent) for path in records):
         if run["config"]["lam"] <= threshold:
             found = groups.setdefault(run["config"]["generator"], {}).setdefault(run["config"]["lam"], [])
@@ -78,14 +78,9 @@ def smoothing(records, cost):
     return ({"rises": rises, "falls": falls, "pairs": sum(map(len, steps))},)
 
 
-def critical(cost):
-    """Twice the first eigenvalue of the data, in units of lam."""
-    return next(float(row["lam"]) for row in read_table(cost) if row["kind"] == "critical")
-
-
 def collapse(spectrum, cost, learned):
     """Which lam lie above twice the first eigenvalue, and what became of the samples at the largest lam."""
-    threshold = critical(cost)
+    threshold = critical_lam(cost)
     rows = [row for row in read_table(spectrum) if row["set"] != "held out"]
     lams = sorted({float(row["lam"]) for row in rows})
     above = [lam for lam in lams if lam >= threshold]
